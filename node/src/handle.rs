@@ -1,0 +1,217 @@
+//! The way into a running node: a cheap handle whose calls travel to the driver's task and back.
+//!
+//! Every caller (API, demo, tests, programs that embed the node) uses this and nothing else. Calls
+//! wait on a bounded queue and on one answer each; a node that has stopped answers `Stopped`.
+
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::view::{
+    AddressView, ContactView, CounterView, Event, InboxView, MessageState, MessageView, NodeView,
+};
+
+/// Why a request was refused: a stable code, what is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct RequestError {
+    /// What kind of refusal this is.
+    pub kind: RequestErrorKind,
+    /// For a person: what is wrong and where.
+    pub message: String,
+    /// For a person: what to do.
+    pub hint: String,
+}
+
+impl RequestError {
+    /// A refusal of `kind` with a text and a hint.
+    #[must_use]
+    pub fn new(kind: RequestErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: hint.into() }
+    }
+
+    pub(crate) fn stopped() -> Self {
+        Self::new(RequestErrorKind::Stopped, "the node has stopped", "start it with `murmur up`")
+    }
+}
+
+/// The kinds of refusal; each has a stable code and an HTTP status in the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestErrorKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// No such contact or message.
+    NotFound,
+    /// The name is taken, or the same request came with another content.
+    Conflict,
+    /// A cap is reached.
+    Full,
+    /// The node can't do it now.
+    NotReady,
+    /// The node has stopped.
+    Stopped,
+    /// The disk refused.
+    Storage,
+}
+
+impl RequestErrorKind {
+    /// The stable code of problem documents.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::Full => "full",
+            Self::NotReady => "not_ready",
+            Self::Stopped => "stopped",
+            Self::Storage => "storage_failed",
+        }
+    }
+}
+
+/// What to send.
+#[derive(Clone, Debug, Default)]
+pub struct SendRequest {
+    /// The contact's name.
+    pub to: String,
+    /// The body, at most [`MAX_MESSAGE`] bytes.
+    pub body: Vec<u8>,
+    /// How long it may take before it counts as expired, milliseconds; the network's default if absent.
+    pub deadline_ms: Option<u64>,
+    /// Whether to use the slow class.
+    pub slow: bool,
+    /// The same key again returns the same message id instead of sending twice.
+    pub idempotency_key: Option<String>,
+}
+
+/// The longest message body, in bytes.
+pub const MAX_MESSAGE: usize = 48 * 1024;
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
+
+/// A request on its way to the driver.
+pub(crate) enum Request {
+    Node(Answer<NodeView>),
+    Counters(Answer<CounterView>),
+    Addresses(Answer<Vec<AddressView>>),
+    NewAddress(String, Answer<AddressView>),
+    Contacts(Answer<Vec<ContactView>>),
+    AddContact(String, String, Answer<ContactView>),
+    RemoveContact(String, Answer<()>),
+    Send(SendRequest, Answer<MessageView>),
+    Message(String, Answer<MessageView>),
+    Inbox { after: u64, limit: usize, answer: Answer<Vec<InboxView>> },
+    AckInbox(String, Answer<()>),
+    Stop(Answer<()>),
+}
+
+/// A handle to a running node. Clones are cheap and all reach the same node.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    requests: mpsc::Sender<Request>,
+    events: broadcast::Sender<(u64, Event)>,
+}
+
+impl NodeHandle {
+    pub(crate) fn new(
+        requests: mpsc::Sender<Request>,
+        events: broadcast::Sender<(u64, Event)>,
+    ) -> Self {
+        Self { requests, events }
+    }
+
+    /// The node as `status` shows it.
+    pub async fn node(&self) -> Result<NodeView, RequestError> {
+        self.call(Request::Node).await
+    }
+
+    /// Packet counts since start.
+    pub async fn counters(&self) -> Result<CounterView, RequestError> {
+        self.call(Request::Counters).await
+    }
+
+    /// The addresses given out so far; there is always one.
+    pub async fn addresses(&self) -> Result<Vec<AddressView>, RequestError> {
+        self.call(Request::Addresses).await
+    }
+
+    /// A new address under its own label, unlinkable to the others.
+    pub async fn new_address(&self, label: &str) -> Result<AddressView, RequestError> {
+        self.call(|answer| Request::NewAddress(label.to_owned(), answer)).await
+    }
+
+    /// All contacts.
+    pub async fn contacts(&self) -> Result<Vec<ContactView>, RequestError> {
+        self.call(Request::Contacts).await
+    }
+
+    /// Adds a contact by address and starts to greet it.
+    pub async fn add_contact(&self, name: &str, address: &str) -> Result<ContactView, RequestError> {
+        self.call(|answer| Request::AddContact(name.to_owned(), address.to_owned(), answer)).await
+    }
+
+    /// Forgets a contact and all that was said with it.
+    pub async fn remove_contact(&self, name: &str) -> Result<(), RequestError> {
+        self.call(|answer| Request::RemoveContact(name.to_owned(), answer)).await
+    }
+
+    /// Accepts a message; it is on disk when this returns.
+    pub async fn send(&self, request: SendRequest) -> Result<MessageView, RequestError> {
+        self.call(|answer| Request::Send(request, answer)).await
+    }
+
+    /// A sent message's life so far.
+    pub async fn message(&self, id: &str) -> Result<MessageView, RequestError> {
+        self.call(|answer| Request::Message(id.to_owned(), answer)).await
+    }
+
+    /// Received messages with a position above `after`, oldest first.
+    pub async fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxView>, RequestError> {
+        self.call(|answer| Request::Inbox { after, limit, answer }).await
+    }
+
+    /// Marks a received message as read and tells its sender.
+    pub async fn ack_inbox(&self, id: &str) -> Result<(), RequestError> {
+        self.call(|answer| Request::AckInbox(id.to_owned(), answer)).await
+    }
+
+    /// Events from now on, numbered; a slow reader is told how many it missed.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<(u64, Event)> {
+        self.events.subscribe()
+    }
+
+    /// Waits until a sent message reaches `state` or a final one. The caller sets the deadline.
+    pub async fn wait_message(
+        &self,
+        id: &str,
+        state: MessageState,
+    ) -> Result<MessageView, RequestError> {
+        let mut events = self.events();
+        loop {
+            let view = self.message(id).await?;
+            if view.state >= state || view.state.is_final() {
+                return Ok(view);
+            }
+            match events.recv().await {
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return Err(RequestError::stopped()),
+            }
+        }
+    }
+
+    /// Stops the node; what was acknowledged is on disk already.
+    pub async fn stop(&self) -> Result<(), RequestError> {
+        self.call(Request::Stop).await
+    }
+
+    async fn call<T>(
+        &self,
+        request: impl FnOnce(Answer<T>) -> Request,
+    ) -> Result<T, RequestError> {
+        let (answer, wait) = oneshot::channel();
+        self.requests.send(request(answer)).await.map_err(|_| RequestError::stopped())?;
+        wait.await.map_err(|_| RequestError::stopped())?
+    }
+}
