@@ -1,0 +1,358 @@
+//! What a node does whether anybody writes or not: epoch keys and beats, its descriptor, the links
+//! it wants, and whether messages can flow.
+//!
+//! One beat per node and epoch, ever: key and beat are on disk before the beat is published, and a
+//! beat whose key is gone means sitting the epoch out.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dht::beat::{Beat, BeatFields};
+use dht::descriptor::{Capability, Descriptor, DescriptorFields};
+use dht::id::NodeId;
+use mix::route::Topology;
+use mix::time::Moment;
+use mix::{EpochKey, MixPublic, MixSecret, ShortId};
+use storage::backend::Backend;
+
+use super::journal::KeyFile;
+use super::records::{hex, key};
+use super::{Core, StoredKey, Then};
+use crate::error::{Error, ErrorKind};
+use crate::view::Event;
+
+/// Links a node keeps at most; above, a sparser graph takes over.
+const MAX_LINKS: usize = 256;
+/// A descriptor is renewed when less than this part of its life is left.
+const RENEW: u64 = 4;
+/// How long a descriptor is valid, Unix ms.
+const DESCRIPTOR_LIFE_MS: u64 = 24 * 3_600 * 1_000;
+
+/// The node's mix keys and what is planned with them.
+#[derive(Debug, Default)]
+pub(super) struct KeyPlan {
+    /// Keys in use, by epoch.
+    usable: BTreeMap<u32, MixPublic>,
+    /// Made and being written; nothing may use them yet.
+    pending: BTreeMap<u32, (EpochKey, Beat)>,
+    /// Epochs to sit out: a beat is on disk whose key is not.
+    lost: Vec<u32>,
+    /// When the beat of the next epoch is due.
+    planned: Option<(u32, Moment)>,
+    listen: Vec<Vec<u8>>,
+    descriptor: Option<Descriptor>,
+    saved_view: u32,
+}
+
+impl KeyPlan {
+    pub(super) fn public(&self, epoch: u32) -> Option<MixPublic> {
+        self.usable.get(&epoch).copied()
+    }
+
+    fn knows(&self, epoch: u32) -> bool {
+        self.usable.contains_key(&epoch)
+            || self.pending.contains_key(&epoch)
+            || self.lost.contains(&epoch)
+    }
+}
+
+/// Whether messages can flow, and why not.
+#[derive(Debug, Default)]
+pub(super) struct Readiness {
+    pub(super) disk_failing: bool,
+    skewed: bool,
+    connected: usize,
+    ready: bool,
+    told: bool,
+    pub(super) reasons: Vec<String>,
+    epoch: Option<(u32, [u8; 32])>,
+}
+
+impl Readiness {
+    pub(super) fn can_route(&self) -> bool {
+        self.ready
+    }
+}
+
+impl<B: Backend> Core<B> {
+    /// We listen on these addresses (binary multiaddrs without peer id).
+    pub fn handle_listen(&mut self, now: Moment, addresses: Vec<Vec<u8>>) {
+        if self.keys.listen != addresses {
+            self.keys.listen = addresses;
+            self.publish_descriptor(now);
+        }
+    }
+
+    /// The number of connected peers changed.
+    pub fn handle_connected(&mut self, now: Moment, peers: usize) {
+        self.ready.connected = peers;
+        self.look(now);
+    }
+
+    /// How far the system's clock has moved from the one the node started with.
+    pub fn handle_clock_skew(&mut self, now: Moment, skew: Duration) {
+        let tolerance = Duration::from_millis(self.config.params.clock_tolerance_ms);
+        self.ready.skewed = skew > tolerance;
+        self.look(now);
+    }
+
+    /// Takes the keys found on disk into use.
+    pub(super) fn load_keys(&mut self, stored: Vec<StoredKey>, now: Moment) -> Result<(), Error> {
+        let beats: BTreeMap<u32, Beat> = self
+            .read_state(key::BEAT)?
+            .into_iter()
+            .filter_map(|(_, bytes)| Beat::decode(&bytes).ok())
+            .map(|beat| (beat.epoch(), beat))
+            .collect();
+        for one in &stored {
+            let label = key_label(one.epoch);
+            let opened = self.vault.open(&label, &one.sealed).map_err(|_| {
+                super::sealed_wrong("epoch key")
+            })?;
+            let bytes = opened.as_slice().try_into().map_err(|_| super::sealed_wrong("epoch key"))?;
+            let epoch_key =
+                EpochKey::from_bytes(bytes).map_err(|_| super::sealed_wrong("epoch key"))?;
+            if epoch_key.usable_until <= now {
+                self.erase_key(one.epoch);
+                continue;
+            }
+            let Some(beat) = beats.get(&one.epoch).cloned() else {
+                // Written, never published: nobody knows this key, so it may go.
+                self.erase_key(one.epoch);
+                continue;
+            };
+            let public = epoch_key.public();
+            self.mixer.add_key(epoch_key, one.tags.iter().copied()).map_err(|cause| {
+                Error::new(
+                    ErrorKind::Storage,
+                    format!("an epoch key was not accepted: {cause}"),
+                    "wait for the next epoch and start again",
+                )
+            })?;
+            self.keys.usable.insert(one.epoch, public);
+            self.pki.publish(now, dht::pki::OwnRecord::Beat(beat));
+        }
+        let current = self.epoch(now);
+        for epoch in beats.keys().copied() {
+            if !self.keys.usable.contains_key(&epoch) {
+                if epoch >= current {
+                    self.keys.lost.push(epoch);
+                } else {
+                    self.delete_state(&beat_key(epoch));
+                }
+            }
+        }
+        if let Some((_, bytes)) = self.read_state(key::PKI)?.into_iter().next() {
+            self.pki.restore(now, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Everything that comes due by itself.
+    pub(super) fn upkeep(&mut self, now: Moment) {
+        let epoch = self.epoch(now);
+        self.mailboxes.set_epochs(epoch.saturating_sub(1), epoch.saturating_add(1));
+        for gone in self.mixer.drop_expired_keys(now) {
+            self.keys.usable.remove(&gone);
+            self.erase_key(gone);
+        }
+        self.keys.lost.retain(|lost| *lost >= epoch);
+        if !self.keys.knows(epoch) {
+            self.make_key(now, epoch);
+        }
+        self.plan_next(now, epoch + 1);
+        let expiring = self.keys.descriptor.as_ref().is_some_and(|descriptor| {
+            let left = descriptor.fields().valid_until.saturating_sub(now.as_millis());
+            left < DESCRIPTOR_LIFE_MS / RENEW
+        });
+        if expiring {
+            self.publish_descriptor(now);
+        }
+        if self.keys.saved_view != epoch {
+            self.keys.saved_view = epoch;
+            let view = self.pki.snapshot();
+            self.write_state(key::PKI, &view);
+        }
+        self.expire_fetches(now);
+        self.want_links(now);
+    }
+
+    fn plan_next(&mut self, now: Moment, next: u32) {
+        if self.keys.knows(next) {
+            return;
+        }
+        let due = match self.keys.planned {
+            Some((epoch, due)) if epoch == next => due,
+            _ => {
+                let due = dht::epoch::beat_due(&self.config.params, next, &mut self.rng);
+                self.keys.planned = Some((next, due));
+                due
+            }
+        };
+        if now >= due {
+            self.make_key(now, next);
+        }
+    }
+
+    /// Makes the key and the beat of an epoch and writes both; they are used once durable.
+    fn make_key(&mut self, now: Moment, epoch: u32) {
+        let params = &self.config.params;
+        let window = dht::epoch::key_window(params, epoch);
+        let secret = MixSecret::random(&mut self.rng);
+        let epoch_key = EpochKey {
+            epoch,
+            usable_from: window.from.min(now),
+            starts: dht::epoch::start_of(params, epoch).max(window.from.min(now)),
+            usable_until: window.until,
+            secret,
+        };
+        let fields = BeatFields {
+            epoch,
+            mix_key: epoch_key.public().to_bytes(),
+            capability: self.capability(),
+            load: 0,
+            replay_root: [0; 16],
+        };
+        let Ok(beat) = Beat::sign(&self.network, &self.identity.signer(), fields) else { return };
+        let sealed =
+            self.vault.seal(&key_label(epoch), epoch_key.to_bytes().as_slice(), &mut self.rng);
+        self.journal.key_file(KeyFile::Create { epoch, sealed });
+        self.write_state(&beat_key(epoch), beat.as_bytes());
+        self.keys.pending.insert(epoch, (epoch_key, beat));
+        self.journal.after(Then::Publish(epoch));
+    }
+
+    /// Key and beat are durable.
+    pub(super) fn publish_epoch(&mut self, now: Moment, epoch: u32) {
+        let Some((epoch_key, beat)) = self.keys.pending.remove(&epoch) else { return };
+        let public = epoch_key.public();
+        if self.mixer.add_key(epoch_key, []).is_ok() {
+            self.keys.usable.insert(epoch, public);
+            self.pki.publish(now, dht::pki::OwnRecord::Beat(beat));
+        }
+    }
+
+    fn publish_descriptor(&mut self, now: Moment) {
+        if self.keys.listen.is_empty() {
+            return;
+        }
+        let mut addresses = Vec::new();
+        let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
+        for address in self.keys.listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
+            if let Some(left) = room.checked_sub(address.len()) {
+                room = left;
+                addresses.push(address.clone());
+            }
+        }
+        let at = now.as_millis();
+        let fields = DescriptorFields {
+            seq: at,
+            valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
+            valid_until: at + DESCRIPTOR_LIFE_MS,
+            capability: self.capability(),
+            subnet: subnet(&addresses),
+            vrf_key: [0; 32],
+            admission: Vec::new(),
+            addresses,
+        };
+        match Descriptor::sign(&self.network, &self.identity.signer(), fields) {
+            Ok(descriptor) => {
+                self.keys.descriptor = Some(descriptor.clone());
+                self.pki.publish(now, dht::pki::OwnRecord::Descriptor(descriptor));
+            }
+            Err(error) => tracing::error!(%error, "this node can't describe itself"),
+        }
+    }
+
+    fn capability(&self) -> Capability {
+        Capability::new(self.config.weight, self.config.weight > 0).unwrap_or(Capability::FULL)
+    }
+
+    fn erase_key(&mut self, epoch: u32) {
+        self.journal.key_file(KeyFile::Erase { epoch });
+        self.delete_state(&beat_key(epoch));
+    }
+
+    /// Everyone in this epoch's and the next one's directory, as far as it may be dialled.
+    fn want_links(&mut self, now: Moment) {
+        let epoch = self.epoch(now);
+        if !self.pki.changed() {
+            return;
+        }
+        let mut wanted: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
+        for directory in [epoch, epoch + 1].into_iter().filter_map(|e| self.pki.directory(e)) {
+            for node in directory.nodes() {
+                if *node != self.me && wanted.len() < MAX_LINKS {
+                    let short = ShortId::derive(&self.network, &node.0);
+                    let addresses = self.pki.known(&short).map(|(_, list)| list.to_vec());
+                    wanted.entry(*node).or_insert_with(|| addresses.unwrap_or_default());
+                }
+            }
+        }
+        self.wanted = Some(wanted.into_iter().collect());
+    }
+
+    /// Looks whether messages can flow, and tells when that changed.
+    pub(super) fn look(&mut self, now: Moment) {
+        let epoch = self.epoch(now);
+        let directory = self.pki.directory(epoch);
+        let mut reasons = Vec::new();
+        if self.ready.skewed {
+            reasons.push("clock_skew".to_owned());
+        }
+        if self.ready.disk_failing {
+            reasons.push("storage_failing".to_owned());
+        }
+        if self.ready.connected == 0 && self.links.is_empty() {
+            reasons.push("no_bootstrap".to_owned());
+        }
+        let known = directory.as_ref().is_some_and(|all| all.hop_of(&self.short).is_some());
+        if !known {
+            reasons.push("pki_stale".to_owned());
+        }
+        let need = usize::try_from(self.config.params.min_live).unwrap_or(usize::MAX);
+        let live = directory.as_ref().map_or(0, |all| {
+            self.links.iter().filter(|link| all.index_of(link).is_some()).count()
+        });
+        if live < need {
+            reasons.push(format!("too_few_mixes({live}/{need})"));
+        }
+        self.ready.ready = reasons.is_empty();
+        if reasons != self.ready.reasons || !self.ready.told {
+            self.ready.told = true;
+            self.ready.reasons.clone_from(&reasons);
+            let event =
+                if reasons.is_empty() { Event::Ready } else { Event::NotReady { reasons } };
+            self.tell(event);
+        }
+        if let Some(directory) = directory {
+            let root = directory.root();
+            if self.ready.epoch != Some((epoch, root)) {
+                self.ready.epoch = Some((epoch, root));
+                for talk in self.people.talks.values_mut() {
+                    talk.conversation.set_root(epoch, root);
+                }
+                let nodes = directory.nodes().len();
+                self.tell(Event::Epoch { epoch, root: hex(&root), nodes });
+            }
+        }
+    }
+}
+
+fn key_label(epoch: u32) -> String {
+    format!("epoch-key/{epoch}")
+}
+
+fn beat_key(epoch: u32) -> String {
+    key::of(key::BEAT, &epoch.to_be_bytes())
+}
+
+/// Tag of the first address's subnet: /16 of an IPv4 address, /32 of an IPv6 one; 0 if it has none.
+/// Multiaddr codes: 4 for IPv4 (four bytes follow), 41 for IPv6 (sixteen follow).
+fn subnet(addresses: &[Vec<u8>]) -> u32 {
+    match addresses.first().map(Vec::as_slice) {
+        Some([4, a, b, ..]) => u32::from_be_bytes([4, 0, *a, *b]),
+        Some([41, a, b, c, d, ..]) => u32::from_be_bytes([*a, *b, *c, *d]),
+        _ => 0,
+    }
+}

@@ -1,0 +1,72 @@
+//! What users see of the core, in the words of the product contract.
+
+use mix::route::Topology;
+use mix::time::Moment;
+use storage::backend::Backend;
+
+use super::Core;
+use super::records::hex;
+use crate::view::{CounterView, NodeView};
+
+impl<B: Backend> Core<B> {
+    /// The node as `status` shows it; the driver adds peer id and listen addresses.
+    #[must_use]
+    pub fn node_view(&self, now: Moment) -> NodeView {
+        let epoch = self.epoch(now);
+        let directory = self.pki.directory(epoch);
+        let params = &self.config.params;
+        NodeView {
+            ready: self.ready.can_route(),
+            reasons: self.ready.reasons.clone(),
+            epoch,
+            root: directory.as_ref().map(|all| hex(&all.root())).unwrap_or_default(),
+            certified: false,
+            degraded: directory.as_ref().is_none_or(|all| all.degraded()),
+            nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
+            on_duty: directory.as_ref().map_or(0, |all| {
+                let slot = dht::flock::slot_at(params, now);
+                (0..all.mixes()).filter(|index| dht::flock::on_duty(all, slot, *index)).count()
+            }),
+            profile: self.config.profile.clone(),
+            network: params.name.clone(),
+            ..NodeView::default()
+        }
+    }
+
+    /// Packet counts since start.
+    #[must_use]
+    pub fn counters_view(&self) -> CounterView {
+        let mut dropped: std::collections::BTreeMap<String, u64> = self
+            .mixer
+            .counters()
+            .drops()
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.name().to_owned(), count))
+            .collect();
+        let own = &self.counters;
+        for (reason, count) in [
+            ("unknown_next", own.unknown_next),
+            ("not_sent", own.not_sent),
+            ("answer_bad", own.answers_bad),
+            ("answer_late", own.answers_late),
+            ("hello_bad", own.hellos_bad),
+            ("gossip_rejected", own.gossip_rejected),
+            ("outbox_full", self.outbox.shed()),
+            ("root_mismatch", self.people.root_mismatches),
+        ] {
+            if count > 0 {
+                dropped.insert(reason.to_owned(), count);
+            }
+        }
+        let usage = self.mailboxes.usage();
+        CounterView {
+            real: own.real,
+            cover: own.cover,
+            relayed: self.mixer.counters().relayed,
+            dropped,
+            loops: (own.loops_sent, own.loops_seen),
+            held: (usage.records, usage.bytes),
+            pool: self.pool.sum as f64 / self.pool.samples.max(1) as f64,
+        }
+    }
+}

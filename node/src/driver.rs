@@ -1,0 +1,319 @@
+//! The loop that connects a core to the world: sockets, disk, clock and callers.
+//!
+//! It decides nothing. Inputs go into the core, outputs are carried where they belong, and the
+//! disk works on its own thread, one commit at a time. Everything is bounded: a full network queue
+//! costs packets (counted), never memory; a caller waits for its answer until the commit that
+//! holds what it asked for is durable.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use dht::id::NodeId;
+use libp2p::Multiaddr;
+use storage::backend::{Backend, BackendError};
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::core::{Commit, Core, Verdict};
+use crate::disk::Disk;
+use crate::env::Clock;
+use crate::handle::Request;
+use crate::net::{Net, NetCommand, NetEvent};
+use crate::view::{Event, NodeView};
+
+mod requests;
+
+/// How long to wait before a failed commit is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Network commands that may wait for room; a packet never waits.
+const BACKLOG: usize = 256;
+/// How far the system's clock may move before the node says so.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+
+/// An answer that waits until commit number `.0` is durable.
+type Waiting = (u64, Box<dyn FnOnce() + Send>);
+
+/// Everything one running node is made of.
+pub(crate) struct Driver<B: Backend> {
+    core: Core<B>,
+    clock: Clock,
+    net: Net,
+    disk: Disk<B>,
+    requests: mpsc::Receiver<Request>,
+    events: broadcast::Sender<(u64, Event)>,
+    event_number: u64,
+    commit: Option<JoinHandle<(Commit, Result<(), BackendError>)>>,
+    waiting: VecDeque<Waiting>,
+    backlog: VecDeque<NetCommand>,
+    listen: Vec<Multiaddr>,
+    peer_id: String,
+    network_drops: std::collections::BTreeMap<String, u64>,
+    stopping: bool,
+}
+
+impl<B: Backend + Sync> Driver<B> {
+    pub(crate) fn new(
+        core: Core<B>,
+        clock: Clock,
+        net: Net,
+        disk: Disk<B>,
+        requests: mpsc::Receiver<Request>,
+        events: broadcast::Sender<(u64, Event)>,
+        peer_id: String,
+    ) -> Self {
+        Self {
+            core,
+            clock,
+            net,
+            disk,
+            requests,
+            events,
+            event_number: 0,
+            commit: None,
+            waiting: VecDeque::new(),
+            backlog: VecDeque::new(),
+            listen: Vec::new(),
+            peer_id,
+            network_drops: std::collections::BTreeMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// Runs until stopped or until every handle is gone.
+    pub(crate) async fn run(mut self) {
+        let mut clock_check = tokio::time::interval(CLOCK_CHECK);
+        while !self.stopping {
+            self.carry();
+            let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
+            tokio::select! {
+                event = self.net.events.recv() => match event {
+                    Some(event) => self.take_net_events(event),
+                    None => break,
+                },
+                request = self.requests.recv() => match request {
+                    Some(request) => self.serve(request),
+                    None => break,
+                },
+                done = wait_for(&mut self.commit) => self.committed(done),
+                () = sleep_until(wake) => self.core.handle_timeout(self.clock.now()),
+                permit = self.net.commands.reserve(), if !self.backlog.is_empty() => {
+                    if let (Ok(permit), Some(command)) = (permit, self.backlog.pop_front()) {
+                        permit.send(command);
+                    }
+                }
+                _ = clock_check.tick() => {
+                    let now = self.clock.now();
+                    self.core.handle_clock_skew(now, self.clock.skew());
+                }
+            }
+        }
+        self.shut_down().await;
+    }
+
+    /// Carries everything the core has to say to where it belongs.
+    fn carry(&mut self) {
+        self.core.handle_timeout(self.clock.now());
+        while let Some((to, packet)) = self.core.poll_transmit() {
+            // A full queue or a missing link costs this packet; the sender's cover hides that.
+            if self.net.commands.try_send(NetCommand::Send { to: to.0, packet }).is_err() {
+                *self.network_drops.entry("network_busy".to_owned()).or_default() += 1;
+            }
+        }
+        while let Some(data) = self.core.poll_publish() {
+            self.command(NetCommand::Publish { data });
+        }
+        while let Some(lookup) = self.core.poll_lookup() {
+            self.command(NetCommand::Lookup { key: lookup.key, many: lookup.many });
+        }
+        while let Some((key, value, ttl)) = self.core.poll_serve() {
+            self.command(NetCommand::Serve { key, value, ttl_ms: ttl.as_millis() });
+        }
+        if let Some(links) = self.core.poll_links() {
+            let wanted = links
+                .into_iter()
+                .map(|(id, addresses)| (id.0, addresses.into_iter().filter_map(parse).collect()))
+                .collect();
+            self.command(NetCommand::Links { wanted });
+        }
+        while let Some(event) = self.core.poll_event() {
+            self.event_number += 1;
+            // Nobody listening is fine.
+            let _ = self.events.send((self.event_number, event));
+        }
+        if self.commit.is_none()
+            && let Some(commit) = self.core.poll_commit()
+        {
+            self.start_commit(commit, Duration::ZERO);
+        }
+    }
+
+    fn take_net_events(&mut self, first: NetEvent) {
+        self.take_net_event(first);
+        // What has gathered meanwhile is taken in one go; the core looks at its timers once after.
+        for _ in 0..64 {
+            match self.net.events.try_recv() {
+                Ok(event) => self.take_net_event(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take_net_event(&mut self, event: NetEvent) {
+        let now = self.clock.now();
+        match event {
+            NetEvent::Packet { from: _, packet } => self.core.handle_packet(now, packet),
+            NetEvent::LinkUp(id) => self.core.handle_link(now, NodeId(id), true),
+            NetEvent::LinkDown(id) => self.core.handle_link(now, NodeId(id), false),
+            NetEvent::Gossip { ticket, data } => {
+                let verdict = match self.core.handle_bundle(now, &data) {
+                    Verdict::Accept => crate::net::Verdict::Accept,
+                    Verdict::Ignore => crate::net::Verdict::Ignore,
+                    Verdict::Reject => crate::net::Verdict::Reject,
+                };
+                self.command(NetCommand::Verdict { ticket, verdict });
+            }
+            NetEvent::Found { key, value } => self.core.handle_record(now, key, &value),
+            NetEvent::LookupDone { key, found: _ } => self.core.handle_lookup_done(now, key),
+            NetEvent::Connected(peers) => self.core.handle_connected(now, peers),
+            NetEvent::Listening(address) => {
+                if !self.listen.contains(&address) {
+                    self.listen.push(address);
+                }
+                let bare = self.listen.iter().map(without_peer).collect();
+                self.core.handle_listen(now, bare);
+            }
+            NetEvent::WrongNetwork => {
+                *self.network_drops.entry("wrong_network".to_owned()).or_default() += 1;
+                tracing::warn!(
+                    "a peer of another network was refused; check that all nodes use the same --network"
+                );
+            }
+            NetEvent::ListenerClosed { reason } => tracing::warn!(reason, "a listener closed"),
+            NetEvent::DialFailed { .. } => {
+                *self.network_drops.entry("dial_failed".to_owned()).or_default() += 1;
+            }
+            other => tracing::debug!(?other, "unknown network event"),
+        }
+    }
+
+    /// Hands a command to the network, or keeps it until there is room.
+    fn command(&mut self, command: NetCommand) {
+        if !self.backlog.is_empty() {
+            self.enqueue(command);
+        } else if let Err(
+            mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command),
+        ) = self.net.commands.try_send(command)
+        {
+            self.enqueue(command);
+        }
+    }
+
+    fn enqueue(&mut self, command: NetCommand) {
+        if self.backlog.len() == BACKLOG {
+            self.backlog.pop_front();
+            *self.network_drops.entry("command_shed".to_owned()).or_default() += 1;
+        }
+        self.backlog.push_back(command);
+    }
+
+    fn start_commit(&mut self, commit: Commit, after: Duration) {
+        let disk = self.disk.clone();
+        self.commit = Some(tokio::spawn(async move {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            let work = move || {
+                let done = disk.commit(&commit);
+                (commit, done)
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(done) => done,
+                Err(lost) => std::panic::resume_unwind(lost.into_panic()),
+            }
+        }));
+    }
+
+    fn committed(&mut self, done: (Commit, Result<(), BackendError>)) {
+        let now = self.clock.now();
+        match done {
+            (commit, Ok(())) => {
+                self.core.handle_durable(now, commit.seq);
+                while self.waiting.front().is_some_and(|(seq, _)| *seq <= commit.seq) {
+                    if let Some((_, answer)) = self.waiting.pop_front() {
+                        answer();
+                    }
+                }
+            }
+            (commit, Err(error)) => {
+                // Nothing that depends on it has left; trying again is all there is to do.
+                tracing::error!(%error, "the disk refused a write; trying again");
+                self.core.handle_disk_failure(now);
+                self.start_commit(commit, RETRY);
+            }
+        }
+    }
+
+    async fn shut_down(mut self) {
+        // What callers were promised is written before the end.
+        for _ in 0..3 {
+            if let Some(commit) = self.commit.take() {
+                let Ok((commit, Ok(()))) = commit.await else { break };
+                self.committed((commit, Ok(())));
+            }
+            self.core.close(self.clock.now());
+            match self.core.poll_commit() {
+                Some(commit) => self.start_commit(commit, Duration::ZERO),
+                None => break,
+            }
+        }
+        if let Some(commit) = self.commit.take()
+            && let Ok(done) = commit.await
+        {
+            self.committed(done);
+        }
+        let _ = self.net.commands.try_send(NetCommand::Shutdown);
+        let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.net.task).await;
+    }
+
+    fn node_view(&self) -> NodeView {
+        NodeView {
+            peer_id: self.peer_id.clone(),
+            listen: self.listen.iter().map(ToString::to_string).collect(),
+            ..self.core.node_view(self.clock.now())
+        }
+    }
+}
+
+async fn wait_for(
+    commit: &mut Option<JoinHandle<(Commit, Result<(), BackendError>)>>,
+) -> (Commit, Result<(), BackendError>) {
+    let Some(task) = commit.as_mut() else { return std::future::pending().await };
+    let done = task.await;
+    *commit = None;
+    match done {
+        Ok(done) => done,
+        Err(lost) if lost.is_panic() => std::panic::resume_unwind(lost.into_panic()),
+        // The runtime is shutting down.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn parse(bytes: Vec<u8>) -> Option<Multiaddr> {
+    Multiaddr::try_from(bytes).ok()
+}
+
+/// The address without its `/p2p/…` end, as a descriptor carries it.
+fn without_peer(address: &Multiaddr) -> Vec<u8> {
+    address
+        .iter()
+        .filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_)))
+        .collect::<Multiaddr>()
+        .to_vec()
+}

@@ -1,0 +1,71 @@
+//! What callers ask of a running node, answered once it is durable.
+
+use storage::backend::Backend;
+
+use super::Driver;
+use crate::handle::{Answer, Request, RequestError};
+
+impl<B: Backend + Sync> Driver<B> {
+    pub(super) fn serve(&mut self, request: Request) {
+        let now = self.clock.now();
+        match request {
+            Request::Node(answer) => reply(answer, Ok(self.node_view())),
+            Request::Counters(answer) => {
+                let mut view = self.core.counters_view();
+                for (reason, count) in &self.network_drops {
+                    *view.dropped.entry(reason.clone()).or_default() += count;
+                }
+                reply(answer, Ok(view));
+            }
+            Request::Addresses(answer) => reply(answer, Ok(self.core.addresses())),
+            Request::NewAddress(label, answer) => {
+                let result = self.core.new_address(now, &label);
+                self.when_durable(answer, result);
+            }
+            Request::Contacts(answer) => reply(answer, Ok(self.core.contacts())),
+            Request::AddContact(name, address, answer) => {
+                let result = self.core.add_contact(now, &name, &address);
+                self.when_durable(answer, result);
+            }
+            Request::RemoveContact(name, answer) => {
+                let result = self.core.remove_contact(now, &name);
+                self.when_durable(answer, result);
+            }
+            Request::Send(request, answer) => {
+                let result = self.core.send(now, request);
+                self.when_durable(answer, result);
+            }
+            Request::Message(id, answer) => reply(answer, self.core.message(&id)),
+            Request::Inbox { after, limit, answer } => {
+                reply(answer, Ok(self.core.inbox(after, limit)));
+            }
+            Request::AckInbox(id, answer) => {
+                let result = self.core.ack_inbox(now, &id);
+                self.when_durable(answer, result);
+            }
+            Request::Stop(answer) => {
+                self.stopping = true;
+                reply(answer, Ok(()));
+            }
+        }
+    }
+
+    /// Answers once the commit being gathered is durable; at once if there is nothing to wait for.
+    fn when_durable<T: Send + 'static>(
+        &mut self,
+        answer: Answer<T>,
+        result: Result<T, RequestError>,
+    ) {
+        match self.core.pending_commit() {
+            Some(seq) if result.is_ok() => {
+                self.waiting.push_back((seq, Box::new(move || reply(answer, result))));
+            }
+            _ => reply(answer, result),
+        }
+    }
+}
+
+fn reply<T>(answer: Answer<T>, result: Result<T, RequestError>) {
+    // The caller may have stopped waiting.
+    let _ = answer.send(result);
+}
