@@ -1,1 +1,3 @@
 //! stub
+#[cfg(feature = "net")]
+pub mod net;

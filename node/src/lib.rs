@@ -2,4 +2,6 @@
 #![allow(missing_docs, reason = "filled in by its builders before the first release")]
 
 pub mod handle;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod view;
