@@ -4,3 +4,5 @@
 pub mod epoch;
 pub mod id;
 pub mod network;
+#[cfg(feature = "net")]
+pub mod net;
