@@ -1,0 +1,119 @@
+//! `status`, `config check`, `completions`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::print::Out;
+use crate::client::Client;
+use crate::config::{FILE_NAME, NodeConfig, Overrides};
+use crate::error::{Error, ErrorKind};
+use crate::view::NodeView;
+
+pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> {
+    let node: NodeView = client.get("/node", Duration::ZERO).await?;
+    if out.is_json() {
+        out.json(&json!({
+            "peer_id": node.peer_id, "listen": node.listen, "ready": node.ready, "reasons": node.reasons,
+            "epoch": node.epoch, "root": node.root, "certified": node.certified, "degraded": node.degraded,
+            "nodes": node.nodes, "on_duty": node.on_duty, "profile": node.profile,
+        }))?;
+        return Ok(0);
+    }
+    let ready = if node.ready {
+        "yes".to_owned()
+    } else {
+        format!("no: {}", node.reasons.join(", "))
+    };
+    let view = if node.certified {
+        "certified"
+    } else {
+        "not certified: a union of what gossip brought"
+    };
+    let lines = [
+        ("ready", ready),
+        ("network", node.network),
+        ("profile", node.profile),
+        ("peer id", node.peer_id),
+        (
+            "listening",
+            if node.listen.is_empty() {
+                "nowhere".to_owned()
+            } else {
+                node.listen.join("\n           ")
+            },
+        ),
+        ("epoch", node.epoch.to_string()),
+        ("nodes", format!("{}, {} on duty", node.nodes, node.on_duty)),
+        ("directory", format!("{} ({view})", node.root)),
+    ];
+    for (name, value) in lines {
+        out.line(&format!("{name:<9}  {value}"))?;
+    }
+    Ok(0)
+}
+
+/// Checks `murmur.toml` and what the environment sets of it; needs no running node.
+pub(super) fn config_check(data_dir: &Path, out: &mut Out) -> Result<u8, Error> {
+    let config = NodeConfig::load(data_dir, from_environment()?)?;
+    let file = data_dir.join(FILE_NAME);
+    let found = file.is_file();
+    if out.is_json() {
+        out.json(&json!({
+            "ok": true,
+            "file": found.then_some(&file),
+            "settings": {
+                "network": config.network, "profile": config.profile, "listen": config.listen,
+                "bootstrap": config.bootstrap, "quic": config.quic, "log": config.log,
+            },
+        }))?;
+        return Ok(0);
+    }
+    let source = if found {
+        "read and correct"
+    } else {
+        "not there, which is fine"
+    };
+    out.line(&format!("{}: {source}", file.display()))?;
+    let rows = [
+        ["network".to_owned(), config.network.to_string()],
+        ["profile".to_owned(), config.profile.name().to_owned()],
+        ["listen".to_owned(), config.listen.join(", ")],
+        ["bootstrap".to_owned(), config.bootstrap.join(", ")],
+        ["quic".to_owned(), config.quic.to_string()],
+        ["log".to_owned(), config.log],
+    ];
+    out.table(["SETTING", "IN FORCE"], &rows)?;
+    Ok(0)
+}
+
+pub(super) fn completions(shell: clap_complete::Shell, out: &mut Out) -> Result<u8, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(), "murmur", &mut script);
+    out.line(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(0)
+}
+
+/// `up` would read the environment through its flags; this asks the same flags without any given.
+fn from_environment() -> Result<Overrides, Error> {
+    use clap::Parser;
+    let cli = super::Cli::try_parse_from(["murmur", "up"]).map_err(|error| {
+        let text = error.render().to_string();
+        let first = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned();
+        Error::new(
+            ErrorKind::Config,
+            first,
+            "correct the MURMUR_… environment variable",
+        )
+    })?;
+    match cli.command {
+        super::Command::Up(args) => Ok(args.into()),
+        _ => Ok(Overrides::default()),
+    }
+}
