@@ -47,7 +47,7 @@ pub use journal::{Commit, KeyFile};
 use crate::core::identity::Identity;
 use crate::core::journal::Journal;
 use crate::error::{Error, ErrorKind};
-use crate::view::Event;
+use crate::view::{Event, MessageState};
 
 /// How often the core looks at what has no timer of its own: conversations, readiness, links.
 const TICK: Span = Span::from_millis(50);
@@ -120,6 +120,9 @@ pub struct Core<B: Backend> {
     pool: PoolMeter,
     next_tick: Moment,
 }
+
+/// Names a conversation: the hello's id.
+type ConversationId = [u8; 16];
 
 /// What waits for a commit.
 #[derive(Debug)]

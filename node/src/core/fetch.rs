@@ -29,6 +29,8 @@ const MAX_RECEIPTS: usize = 256;
 pub(super) const RECEIPTS: usize = 3;
 /// Ranks of an inbox's holders that are read besides the first, without waiting.
 const SWEPT_RANKS: usize = 3;
+/// How often a past day's inbox is looked at again.
+const PAST_SWEEP: Span = Span::from_secs(1_800);
 
 /// What a fetch is for.
 #[derive(Clone, Debug)]
@@ -297,7 +299,7 @@ impl<B: Backend> Core<B> {
         let params = &self.config.params;
         let max_wait = u32::try_from(params.max_wait_ms).unwrap_or(u32::MAX);
         let sweep = Span::from_millis(params.max_wait_ms.saturating_mul(2));
-        for (address, day, key) in self.inboxes_to_read(now) {
+        for (address, day, key, is_today) in self.inboxes_to_read(now) {
             let holders = self.inbox_holders(now, &key)?;
             for (rank, holder) in holders.into_iter().take(SWEPT_RANKS).enumerate() {
                 let id = ReaderId { address, day, holder };
@@ -305,9 +307,10 @@ impl<B: Backend> Core<B> {
                 if reader.busy || reader.due > now {
                     continue;
                 }
-                let wait_ms = if rank == 0 { max_wait } else { 0 };
-                if rank > 0 {
-                    reader.due = now + sweep;
+                let waits = rank == 0 && is_today;
+                let wait_ms = if waits { max_wait } else { 0 };
+                if !waits {
+                    reader.due = now + if is_today { sweep } else { PAST_SWEEP };
                 }
                 let index = reader.next;
                 return Some(Ask { holder, purpose: Purpose::Inbox { reader: id, index }, wait_ms });

@@ -98,6 +98,11 @@ impl<T> Journal<T> {
         self.in_flight.as_ref().map(|flight| flight.seq)
     }
 
+    /// What waits for commits, oldest first.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.waiting.iter().map(|(_, then)| then)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.is_some()
     }

@@ -101,18 +101,51 @@ pub(super) struct Contact {
     /// Whether the user added it (a guest wrote first and has a made-up name).
     #[n(4)]
     pub(super) added: bool,
-    /// Inbox entries of our hello, until the contact has answered.
+    /// Our hello, until the contact has answered.
     #[n(5)]
-    pub(super) hello: Vec<HelloEntry>,
+    pub(super) hello: Option<HelloRecord>,
+    /// The conversation that new messages go out on.
     #[n(6)]
-    pub(super) answered: bool,
+    pub(super) active: Option<minicbor::bytes::ByteArray<16>>,
+    /// Messages accepted before there was a conversation.
+    #[n(7)]
+    pub(super) pending: Vec<PendingBody>,
 }
 
-/// One inbox entry of a hello on its way.
+/// Our hello on its way.
 #[derive(Clone, Debug, Encode, Decode)]
-pub(super) struct HelloEntry {
+pub(super) struct HelloRecord {
+    /// The inbox entries, 1,600 bytes each.
+    #[n(0)]
+    pub(super) entries: Vec<minicbor::bytes::ByteVec>,
+    /// The inbox's day.
+    #[n(1)]
+    pub(super) day: u32,
+    /// The conversation it opens.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub(super) conversation: [u8; 16],
+}
+
+/// A message that waits for its contact's prekeys.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct PendingBody {
     #[cbor(n(0), with = "minicbor::bytes")]
-    pub(super) sealed: Vec<u8>,
+    pub(super) id: MessageId,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(super) body: Vec<u8>,
+    #[n(2)]
+    pub(super) slow: bool,
+    #[n(3)]
+    pub(super) deadline: u64,
+}
+
+/// An address of ours besides the first.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(super) struct AddressRecord {
+    #[n(0)]
+    pub(super) label: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(super) secret: [u8; 32],
 }
 
 const STATES: [MessageState; 7] = [

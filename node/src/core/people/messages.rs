@@ -183,12 +183,11 @@ impl<B: Backend> Core<B> {
         loop {
             let Some(talk) = self.people.talks.get_mut(&conversation) else { return };
             let contact = talk.contact;
-            if self.outbox.waiting_for(&contact) + self.people.framed_for(&contact) >= FRAMES_AHEAD
-            {
+            if self.frames_under_way(&contact) >= FRAMES_AHEAD {
                 return;
             }
+            let Some(talk) = self.people.talks.get_mut(&conversation) else { return };
             let Some(deposit) = talk.conversation.next_deposit(now.as_millis()) else { return };
-            self.people.note_framed(contact);
             let keys = &deposit.target.keys;
             let id = keys.id();
             let holders = directory.holders(&id, deposit.target.holders);
