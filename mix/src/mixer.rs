@@ -58,7 +58,7 @@ impl MixerConfig {
             ],
             hold: Span::from_millis(25),
             pool_cap: 8_192,
-            transmit_cap: 1_024,
+            transmit_cap: 4_096,
             event_cap: 1_024,
             tag_cap: 65_536,
             replay_cap: 1 << 20,

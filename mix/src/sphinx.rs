@@ -28,4 +28,6 @@ pub use surb::{SURB_KEYS_LEN, Surb, SurbError, SurbKeys, build_surb};
 pub use unwrap::{Authentic, Element, Peeled, ReplayTag, peel};
 
 #[cfg(test)]
+pub(crate) mod testkit;
+#[cfg(test)]
 mod tests;
