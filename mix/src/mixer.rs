@@ -1,0 +1,381 @@
+//! The mixer: a state machine that takes packets in, remembers them before it acts on them, lets them wait, and hands them on.
+//! It does no IO, reads no clock and owns its randomness. SPEC.md §8 and §9.
+
+use std::collections::VecDeque;
+
+use rand_chacha::ChaCha20Rng;
+
+use crate::counters::{Counters, DropReason};
+use crate::delay;
+use crate::dice::below;
+use crate::keyring::{EpochKey, KeyError, KeyRing};
+use crate::pool::Pool;
+use crate::replay::Seen;
+use crate::sphinx::{Authentic, BODY_LEN, Class, Element, KeyContext, Packet, Peeled};
+use crate::time::{Moment, Span};
+use crate::{NetworkId, ShortId};
+
+mod taglog;
+
+pub use taglog::TagBatch;
+use taglog::TagLog;
+
+/// What a mixer is told once. Sizes bound everything that strangers can make grow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MixerConfig {
+    /// Bound into every key.
+    pub network: NetworkId,
+    /// Our name.
+    pub own: ShortId,
+    /// Mean delay a hop of the fast, strong and slow class.
+    pub delays: [Span; 3],
+    /// The constant S that every packet waits besides; it hides sync and processing.
+    pub hold: Span,
+    /// Packets in the pool.
+    pub pool_cap: usize,
+    /// Packets waiting for links.
+    pub transmit_cap: usize,
+    /// Events waiting for the node.
+    pub event_cap: usize,
+    /// Replay tags waiting to be fetched for the disk.
+    pub tag_cap: usize,
+    /// Replay tags per key, for the whole life of the key.
+    pub replay_cap: usize,
+}
+
+impl MixerConfig {
+    /// The values of the test network: 0.2, 1 and 10 s a hop, S = 25 ms, room for 8,192 packets (18 MB) and a million tags a
+    /// key (34 MB when full).
+    pub fn new(network: NetworkId, own: ShortId) -> Self {
+        Self {
+            network,
+            own,
+            delays: [
+                Span::from_millis(200),
+                Span::from_secs(1),
+                Span::from_secs(10),
+            ],
+            hold: Span::from_millis(25),
+            pool_cap: 8_192,
+            transmit_cap: 1_024,
+            event_cap: 1_024,
+            tag_cap: 65_536,
+            replay_cap: 1 << 20,
+        }
+    }
+}
+
+/// What ended at this node.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A mailbox operation: 1,803 bytes whose tag was right.
+    Box {
+        /// The class it came in, for an answer in the same.
+        class: Class,
+        /// The operation.
+        body: Box<[u8; BODY_LEN]>,
+    },
+    /// A reply to one of our reply blocks, to be opened with its [`SurbKeys`](crate::SurbKeys).
+    Reply {
+        /// Which block.
+        surb_id: [u8; 16],
+        /// The packet.
+        packet: Packet,
+    },
+    /// A loop of ours came home.
+    Loop {
+        /// Which.
+        id: [u8; 16],
+        /// When it arrived.
+        at: Moment,
+    },
+}
+
+/// The Poisson mixer.
+///
+/// Call [`handle_packet`](Self::handle_packet) for what links bring, [`send`](Self::send) and [`hold`](Self::hold) for what
+/// starts here, [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). After any of them drain
+/// [`poll_tags`](Self::poll_tags) and make each batch durable, then say so by [`handle_synced`](Self::handle_synced); then
+/// drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event). Nothing whose tag is not durable leaves
+/// by either. At the turn of epochs [`add_key`](Self::add_key) and [`drop_expired_keys`](Self::drop_expired_keys).
+pub struct Mixer {
+    config: MixerConfig,
+    rng: ChaCha20Rng,
+    keys: KeyRing,
+    tags: TagLog,
+    pool: Pool<Waiting>,
+    /// Past their deadline, tag not yet synced. Counts towards the pool's cap.
+    late: Vec<Waiting>,
+    transmit: VecDeque<(ShortId, Packet)>,
+    events: VecDeque<(u64, Event)>,
+    counters: Counters,
+}
+
+struct Waiting {
+    seq: u64,
+    to: ShortId,
+    packet: Packet,
+}
+
+impl Mixer {
+    /// A mixer without keys: it drops everything until it has one.
+    pub fn new(config: MixerConfig, rng: ChaCha20Rng) -> Self {
+        Self {
+            keys: KeyRing::new(config.replay_cap),
+            tags: TagLog::new(config.tag_cap),
+            pool: Pool::new(config.pool_cap),
+            late: Vec::new(),
+            transmit: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            config,
+            rng,
+        }
+    }
+
+    /// Takes a key and the tags that were durable under it (none for a fresh key).
+    pub fn add_key(
+        &mut self,
+        key: EpochKey,
+        replayed: impl IntoIterator<Item = [u8; 16]>,
+    ) -> Result<(), KeyError> {
+        self.keys.add(key, replayed, &mut self.rng)
+    }
+
+    /// Erases keys whose time is over together with their replay sets, and names their epochs: what the disk holds of them
+    /// must go too.
+    pub fn drop_expired_keys(&mut self, now: Moment) -> Vec<u32> {
+        self.keys.drop_expired(now)
+    }
+
+    /// The epochs that have a key, in order.
+    pub fn key_epochs(&self) -> impl Iterator<Item = u32> + '_ {
+        self.keys.epochs()
+    }
+
+    /// Takes a packet from a link. What is wrong with it is counted and nowhere else visible.
+    pub fn handle_packet(&mut self, now: Moment, packet: Packet) {
+        self.counters.received += 1;
+        if let Err(reason) = self.accept(now, packet) {
+            self.counters.drop_one(reason);
+        }
+    }
+
+    /// Sends a fresh packet of our own to its first hop: it waits nowhere here, the streams that time it are random already.
+    pub fn send(&mut self, _now: Moment, first: ShortId, packet: Packet) {
+        self.counters.sent += 1;
+        self.queue_transmit(first, packet);
+    }
+
+    /// Lets a packet that answers another one (a crossover) wait like the packets it hides among: S and one exponential delay
+    /// of its class.
+    pub fn hold(&mut self, now: Moment, class: Class, first: ShortId, packet: Packet) {
+        self.counters.held += 1;
+        let wait = self.config.hold + delay::own(self.config.delays[class.index()], &mut self.rng);
+        self.put_in_pool(
+            now + wait,
+            Waiting {
+                seq: 0,
+                to: first,
+                packet,
+            },
+        );
+    }
+
+    /// The next batch of replay tags to be made durable. Batches come in the order of their sequence numbers.
+    pub fn poll_tags(&mut self) -> Option<TagBatch> {
+        self.tags.poll()
+    }
+
+    /// All batches up to `seq` are durable.
+    pub fn handle_synced(&mut self, seq: u64) {
+        let synced = self.tags.handle_synced(seq);
+        let ready: Vec<Waiting> = self
+            .late
+            .extract_if(.., |waiting| waiting.seq <= synced)
+            .collect();
+        for waiting in ready {
+            self.queue_transmit(waiting.to, waiting.packet);
+        }
+    }
+
+    /// Moves what is due from the pool to the links.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        while let Some(waiting) = self.pool.pop_due(now) {
+            if waiting.seq <= self.tags.synced() {
+                self.queue_transmit(waiting.to, waiting.packet);
+            } else {
+                self.counters.late += 1;
+                self.late.push(waiting);
+            }
+        }
+    }
+
+    /// The next packet for a link, and whose.
+    pub fn poll_transmit(&mut self) -> Option<(ShortId, Packet)> {
+        let next = self.transmit.pop_front();
+        self.counters.transmitted += u64::from(next.is_some());
+        next
+    }
+
+    /// The next thing that ended here.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events.front()?.0 > self.tags.synced() {
+            return None;
+        }
+        self.events.pop_front().map(|(_, event)| event)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.pool.next_deadline()
+    }
+
+    /// Packets that wait here now: the pool that a packet meets.
+    pub fn pool_len(&self) -> usize {
+        self.pool.len() + self.late.len()
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn accept(&mut self, now: Moment, mut packet: Packet) -> Result<(), DropReason> {
+        let (place, authentic) = self.authenticate(now, &packet)?;
+        let tag = authentic.tag().0;
+        if self.tags.is_full() {
+            return Err(DropReason::TagsBacklog);
+        }
+        match self.keys.remember(place, tag) {
+            Seen::New => {}
+            Seen::Again => return Err(DropReason::Replay),
+            Seen::Full => return Err(DropReason::ReplayFull),
+        }
+        let seq = self.tags.push(self.keys.at(place).epoch, tag);
+        match authentic.peel(&mut packet)? {
+            Peeled::Forward { next, .. } if next == self.config.own => {
+                return Err(DropReason::NextIsSelf);
+            }
+            Peeled::Forward {
+                next,
+                class,
+                quantile,
+            } => {
+                let mean = self.config.delays[class.index()];
+                let wait = delay::from_quantile(quantile, mean, &mut self.rng)
+                    .ok_or(DropReason::OverCapDelay)?;
+                self.counters.relayed += 1;
+                self.put_in_pool(
+                    now + self.config.hold + wait,
+                    Waiting {
+                        seq,
+                        to: next,
+                        packet,
+                    },
+                );
+                return Ok(());
+            }
+            Peeled::Drop => {}
+            Peeled::Loop { id } => self.queue_event(seq, Event::Loop { id, at: now }),
+            Peeled::Box { class } => self.queue_event(
+                seq,
+                Event::Box {
+                    class,
+                    body: packet.body(),
+                },
+            ),
+            Peeled::Reply { surb_id } => self.queue_event(seq, Event::Reply { surb_id, packet }),
+        }
+        self.counters.ended += 1;
+        Ok(())
+    }
+
+    /// Finds the key that a packet was made for. Alpha is decoded once, however many keys are tried.
+    fn authenticate(&self, now: Moment, packet: &Packet) -> Result<(usize, Authentic), DropReason> {
+        let element = Element::read(packet)?;
+        for place in self.keys.usable(now) {
+            let key = self.keys.at(place);
+            let context = KeyContext {
+                network: self.config.network,
+                epoch: key.epoch,
+                relay: self.config.own,
+            };
+            if let Ok(authentic) = element.check(&key.secret, &context, packet) {
+                return Ok((place, authentic));
+            }
+        }
+        Err(DropReason::Mac)
+    }
+
+    fn put_in_pool(&mut self, deadline: Moment, waiting: Waiting) {
+        // Late packets take the pool's room too, and are as likely to be shed as any.
+        let inside = self.pool_len();
+        if !self.late.is_empty() && inside >= self.config.pool_cap {
+            self.counters.drop_one(DropReason::PoolFull);
+            let victim = below(inside + 1, &mut self.rng);
+            if victim == inside {
+                return;
+            }
+            if victim < self.late.len() {
+                self.late.remove(victim);
+            } else {
+                self.pool.shed(&mut self.rng);
+            }
+        }
+        if self.pool.insert(deadline, waiting, &mut self.rng).is_some() {
+            self.counters.drop_one(DropReason::PoolFull);
+        }
+    }
+
+    fn queue_transmit(&mut self, to: ShortId, packet: Packet) {
+        if shed_to_fit(
+            &mut self.transmit,
+            self.config.transmit_cap,
+            (to, packet),
+            &mut self.rng,
+        ) {
+            self.counters.drop_one(DropReason::TransmitFull);
+        }
+    }
+
+    fn queue_event(&mut self, seq: u64, event: Event) {
+        if shed_to_fit(
+            &mut self.events,
+            self.config.event_cap,
+            (seq, event),
+            &mut self.rng,
+        ) {
+            self.counters.drop_one(DropReason::EventsFull);
+        }
+    }
+}
+
+/// Appends to a bounded queue. If it is full, one of all those inside and the new one is thrown out, each as likely as any
+/// other; says whether that happened.
+fn shed_to_fit<T>(queue: &mut VecDeque<T>, cap: usize, item: T, rng: &mut ChaCha20Rng) -> bool {
+    if queue.len() < cap {
+        queue.push_back(item);
+        return false;
+    }
+    let victim = below(queue.len() + 1, rng);
+    if victim < queue.len() {
+        queue.remove(victim);
+        queue.push_back(item);
+    }
+    true
+}
+
+impl core::fmt::Debug for Mixer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Mixer")
+            .field("pool", &self.pool_len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

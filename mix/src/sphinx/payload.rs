@@ -1,0 +1,75 @@
+//! The wide block: LIONESS over the 1,819 bytes of delta, from ChaCha20 and keyed BLAKE3, four rounds. In place. SPEC.md §5;
+//! Anderson and Biham 1996.
+
+use chacha20::ChaCha20;
+use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::geometry::{DELTA_LEN, PAYLOAD_KEY_LEN};
+
+const CONTEXT: &str = "murmuration/v1/lioness";
+/// The left half is as long as a stream key and a hash.
+const LEFT: usize = 32;
+
+/// The four round keys of one wide block. Erased when dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct Lioness([[u8; LEFT]; 4]);
+
+impl Lioness {
+    pub(super) fn new(key: &[u8; PAYLOAD_KEY_LEN]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        hasher.update(key);
+        let mut reader = hasher.finalize_xof();
+        let mut keys = [[0; LEFT]; 4];
+        for round in &mut keys {
+            reader.fill(round);
+        }
+        let rounds = Self(keys);
+        keys.zeroize();
+        rounds
+    }
+
+    /// What a sender does to add a layer.
+    pub(super) fn encrypt(&self, block: &mut [u8]) {
+        let [k1, k2, k3, k4] = &self.0;
+        let (left, right) = halves(block);
+        stream(k1, left, right);
+        hash(k2, left, right);
+        stream(k3, left, right);
+        hash(k4, left, right);
+    }
+
+    /// What a hop does to take a layer off: the rounds backwards.
+    pub(super) fn decrypt(&self, block: &mut [u8]) {
+        let [k1, k2, k3, k4] = &self.0;
+        let (left, right) = halves(block);
+        hash(k4, left, right);
+        stream(k3, left, right);
+        hash(k2, left, right);
+        stream(k1, left, right);
+    }
+}
+
+fn halves(block: &mut [u8]) -> (&mut [u8], &mut [u8]) {
+    debug_assert_eq!(block.len(), DELTA_LEN);
+    block.split_at_mut(LEFT)
+}
+
+/// right ^= ChaCha20(key = left ^ k, nonce 0)
+fn stream(k: &[u8; LEFT], left: &[u8], right: &mut [u8]) {
+    let mut key = *k;
+    xor(&mut key, left);
+    ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(right);
+    key.zeroize();
+}
+
+/// left ^= BLAKE3 keyed by k of right
+fn hash(k: &[u8; LEFT], left: &mut [u8], right: &[u8]) {
+    xor(left, blake3::keyed_hash(k, right).as_bytes());
+}
+
+fn xor(to: &mut [u8], from: &[u8]) {
+    for (t, f) in to.iter_mut().zip(from) {
+        *t ^= f;
+    }
+}
