@@ -51,7 +51,11 @@ impl Beat {
     ///
     /// # Errors
     /// [`DropReason::Key`] if the mix key is not a usable point.
-    pub fn sign(network: &NetworkId, key: &SigningKey, fields: BeatFields) -> Result<Self, DropReason> {
+    pub fn sign(
+        network: &NetworkId,
+        key: &SigningKey,
+        fields: BeatFields,
+    ) -> Result<Self, DropReason> {
         let short = short_id(network, &NodeId(key.verifying_key().to_bytes()));
         let mix_key = MixPublic::from_bytes(&fields.mix_key).ok_or(DropReason::Key)?;
         let mut bytes = [0; BEAT_LEN];
@@ -64,7 +68,12 @@ impl Beat {
         bytes[56..72].copy_from_slice(&fields.replay_root);
         let signature = key.sign(&signed_message(SIGN_CONTEXT, network, &bytes[..BODY_LEN]));
         bytes[BODY_LEN..].copy_from_slice(&signature.to_bytes());
-        Ok(Self { short, fields, key: mix_key, bytes })
+        Ok(Self {
+            short,
+            fields,
+            key: mix_key,
+            bytes,
+        })
     }
 
     /// Reads a beat, without checking its signature.
@@ -78,7 +87,12 @@ impl Beat {
         }
         let (short, fields) = parse(&bytes).ok_or(DropReason::Malformed)?;
         let key = MixPublic::from_bytes(&fields.mix_key).ok_or(DropReason::Key)?;
-        Ok(Self { short, fields, key, bytes })
+        Ok(Self {
+            short,
+            fields,
+            key,
+            bytes,
+        })
     }
 
     /// The epoch and the short id of encoded bytes, cheaply: no point is decompressed. For recognising what is known already.
@@ -96,7 +110,13 @@ impl Beat {
         if short_id(network, signer) != self.short {
             return Err(DropReason::Signature);
         }
-        verify_strict(SIGN_CONTEXT, network, signer, self.body(), &self.bytes[BODY_LEN..])
+        verify_strict(
+            SIGN_CONTEXT,
+            network,
+            signer,
+            self.body(),
+            &self.bytes[BODY_LEN..],
+        )
     }
 
     /// Who sent it.
@@ -145,7 +165,10 @@ impl Eq for Beat {}
 
 impl fmt::Debug for Beat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beat").field("short", &self.short).field("epoch", &self.fields.epoch).finish_non_exhaustive()
+        f.debug_struct("Beat")
+            .field("short", &self.short)
+            .field("epoch", &self.fields.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +184,16 @@ fn parse(bytes: &[u8]) -> Option<(ShortId, BeatFields)> {
         return None;
     }
     let replay_root = reader.array()?;
-    Some((short, BeatFields { epoch, mix_key, capability, load, replay_root }))
+    Some((
+        short,
+        BeatFields {
+            epoch,
+            mix_key,
+            capability,
+            load,
+            replay_root,
+        },
+    ))
 }
 
 /// What the directory commits to about one node, 82 B.
@@ -211,7 +243,12 @@ impl Leaf {
             _ => return None,
         };
         let capability = Capability::new(weight, holder)?;
-        Some(Self { short, mix_key, capability, descriptor_hash: reader.array()? })
+        Some(Self {
+            short,
+            mix_key,
+            capability,
+            descriptor_hash: reader.array()?,
+        })
     }
 }
 

@@ -4,11 +4,7 @@
 //! else of it is signed, each record stands for itself. SPEC.md §10.
 
 use crate::{
-    beat::BEAT_LEN,
-    counters::DropReason,
-    descriptor::MAX_DESCRIPTOR_LEN,
-    id::Cell,
-    wire::Reader,
+    beat::BEAT_LEN, counters::DropReason, descriptor::MAX_DESCRIPTOR_LEN, id::Cell, wire::Reader,
 };
 
 /// Most records in a bundle.
@@ -56,7 +52,8 @@ impl BundleWriter {
         }
         self.bytes[HEAD_LEN - 1] += 1;
         self.bytes.push(tag);
-        self.bytes.extend_from_slice(&(body.len() as u16).to_le_bytes());
+        self.bytes
+            .extend_from_slice(&(body.len() as u16).to_le_bytes());
         self.bytes.extend_from_slice(body);
         true
     }
@@ -150,7 +147,10 @@ mod tests {
 
     #[test]
     fn empty_and_overlong_bundles_are_malformed() {
-        assert_eq!(decode(&BundleWriter::new(Cell::WHOLE, 0).finish()), Err(DropReason::Malformed));
+        assert_eq!(
+            decode(&BundleWriter::new(Cell::WHOLE, 0).finish()),
+            Err(DropReason::Malformed)
+        );
         assert_eq!(decode(&[]), Err(DropReason::Malformed));
         assert_eq!(decode(&[2, 0]), Err(DropReason::Version));
         let mut count = BundleWriter::new(Cell::WHOLE, 0).finish();

@@ -37,11 +37,20 @@ pub struct Capability {
 
 impl Capability {
     /// A leaf (a phone): mixes for nobody, holds nothing.
-    pub const LEAF: Self = Self { weight: 0, holder: false };
+    pub const LEAF: Self = Self {
+        weight: 0,
+        holder: false,
+    };
     /// The ordinary node: weight 1, holds mailboxes.
-    pub const FULL: Self = Self { weight: 1, holder: true };
+    pub const FULL: Self = Self {
+        weight: 1,
+        holder: true,
+    };
     /// A strong node: weight 8, holds mailboxes.
-    pub const STRONG: Self = Self { weight: MAX_WEIGHT, holder: true };
+    pub const STRONG: Self = Self {
+        weight: MAX_WEIGHT,
+        holder: true,
+    };
 
     /// A capability; `None` above [`MAX_WEIGHT`].
     pub fn new(weight: u8, holder: bool) -> Option<Self> {
@@ -60,7 +69,10 @@ impl Capability {
 
     /// What both of two statements grant: a beat can lower what the descriptor declares, never raise it.
     pub fn and(self, other: Self) -> Self {
-        Self { weight: self.weight.min(other.weight), holder: self.holder && other.holder }
+        Self {
+            weight: self.weight.min(other.weight),
+            holder: self.holder && other.holder,
+        }
     }
 
     /// The wire byte.
@@ -109,7 +121,9 @@ pub struct Descriptor {
 #[non_exhaustive]
 pub enum DescriptorError {
     /// More than 4 addresses, more than 96 B of them, or an empty one.
-    #[error("a descriptor carries at most {MAX_ADDRESSES} addresses and {MAX_ADDRESS_BYTES} bytes of them")]
+    #[error(
+        "a descriptor carries at most {MAX_ADDRESSES} addresses and {MAX_ADDRESS_BYTES} bytes of them"
+    )]
     Addresses,
     /// An admission proof over 48 B.
     #[error("an admission proof has at most {MAX_ADMISSION_LEN} bytes")]
@@ -124,13 +138,21 @@ impl Descriptor {
     ///
     /// # Errors
     /// [`DescriptorError`] if a field exceeds its limit.
-    pub fn sign(network: &NetworkId, key: &SigningKey, fields: DescriptorFields) -> Result<Self, DescriptorError> {
+    pub fn sign(
+        network: &NetworkId,
+        key: &SigningKey,
+        fields: DescriptorFields,
+    ) -> Result<Self, DescriptorError> {
         fields.check()?;
         let id = NodeId(key.verifying_key().to_bytes());
         let mut bytes = fields.body(&id);
         let signature = key.sign(&signed_message(SIGN_CONTEXT, network, &bytes));
         bytes.extend_from_slice(&signature.to_bytes());
-        Ok(Self { id, fields, bytes: bytes.into_boxed_slice() })
+        Ok(Self {
+            id,
+            fields,
+            bytes: bytes.into_boxed_slice(),
+        })
     }
 
     /// Reads a descriptor, without checking its signature.
@@ -146,7 +168,11 @@ impl Descriptor {
         }
         let (id, fields) = parse(bytes).ok_or(DropReason::Malformed)?;
         match fields.check() {
-            Ok(()) => Ok(Self { id, fields, bytes: bytes.into() }),
+            Ok(()) => Ok(Self {
+                id,
+                fields,
+                bytes: bytes.into(),
+            }),
             Err(DescriptorError::Validity) => Err(DropReason::Validity),
             Err(_) => Err(DropReason::Malformed),
         }
@@ -195,7 +221,10 @@ impl Descriptor {
 impl DescriptorFields {
     fn check(&self) -> Result<(), DescriptorError> {
         let total: usize = self.addresses.iter().map(Vec::len).sum();
-        if self.addresses.len() > MAX_ADDRESSES || total > MAX_ADDRESS_BYTES || self.addresses.iter().any(Vec::is_empty) {
+        if self.addresses.len() > MAX_ADDRESSES
+            || total > MAX_ADDRESS_BYTES
+            || self.addresses.iter().any(Vec::is_empty)
+        {
             return Err(DescriptorError::Addresses);
         }
         if self.admission.len() > MAX_ADMISSION_LEN {
@@ -255,7 +284,19 @@ fn parse(bytes: &[u8]) -> Option<(NodeId, DescriptorFields)> {
     }
     reader.bytes(SIGNATURE_LEN)?;
     reader.end()?;
-    Some((id, DescriptorFields { seq, valid_from, valid_until, capability, subnet, vrf_key, admission, addresses }))
+    Some((
+        id,
+        DescriptorFields {
+            seq,
+            valid_from,
+            valid_until,
+            capability,
+            subnet,
+            vrf_key,
+            admission,
+            addresses,
+        },
+    ))
 }
 
 /// `context ‖ network id ‖ body`: what every signature of a node covers.
@@ -272,7 +313,8 @@ pub(crate) fn verify_strict(
 ) -> Result<(), DropReason> {
     let key = VerifyingKey::from_bytes(&id.0).map_err(|_| DropReason::Signature)?;
     let signature = Signature::from_slice(signature).map_err(|_| DropReason::Signature)?;
-    key.verify_strict(&signed_message(context, network, body), &signature).map_err(|_| DropReason::Signature)
+    key.verify_strict(&signed_message(context, network, body), &signature)
+        .map_err(|_| DropReason::Signature)
 }
 
 #[cfg(test)]

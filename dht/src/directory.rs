@@ -52,8 +52,14 @@ impl Header {
         out[1..4].copy_from_slice(&self.cell.to_bytes());
         out[4..8].copy_from_slice(&self.epoch.to_le_bytes());
         out[8..12].copy_from_slice(&self.count.to_le_bytes());
-        let hashes =
-            [&self.params.0, &self.seed, &self.bans, &self.previous_certificate, &self.next_committee, &self.tree];
+        let hashes = [
+            &self.params.0,
+            &self.seed,
+            &self.bans,
+            &self.previous_certificate,
+            &self.next_committee,
+            &self.tree,
+        ];
         for (chunk, hash) in out[12..].chunks_exact_mut(32).zip(hashes) {
             chunk.copy_from_slice(hash);
         }
@@ -133,7 +139,11 @@ impl Entry {
     }
     /// It as the hop of a packet.
     pub fn hop(&self) -> Hop {
-        Hop { id: self.short, key: *self.beat.mix_key(), epoch: self.beat.epoch() }
+        Hop {
+            id: self.short,
+            key: *self.beat.mix_key(),
+            epoch: self.beat.epoch(),
+        }
     }
 }
 
@@ -188,7 +198,13 @@ impl Directory {
                     && descriptor.covers(from, until)
                     && short_id(&network, &descriptor.id()) == beat.short_id()
             })
-            .map(|(descriptor, beat)| (derive("murmuration/v1/order", &[&seed, &beat.short_id().0]), descriptor, beat))
+            .map(|(descriptor, beat)| {
+                (
+                    derive("murmuration/v1/order", &[&seed, &beat.short_id().0]),
+                    descriptor,
+                    beat,
+                )
+            })
             .collect();
         sorted.sort_by(|(a, a_descriptor, a_beat), (b, b_descriptor, b_beat)| {
             let seq = (a_descriptor.fields().seq, b_descriptor.fields().seq);
@@ -199,8 +215,10 @@ impl Directory {
         });
         sorted.dedup_by_key(|(order, ..)| *order);
 
-        let entries: Vec<_> =
-            sorted.into_iter().map(|(_, descriptor, beat)| Entry::new(&genesis_seed, descriptor, beat)).collect();
+        let entries: Vec<_> = sorted
+            .into_iter()
+            .map(|(_, descriptor, beat)| Entry::new(&genesis_seed, descriptor, beat))
+            .collect();
         Self::of_sorted(params, network, epoch, seed, entries)
     }
 
@@ -211,7 +229,10 @@ impl Directory {
         seed: [u8; 32],
         entries: Vec<Entry>,
     ) -> Self {
-        let leaf_hashes: Vec<_> = entries.iter().map(|entry| merkle::leaf_hash(&entry.leaf().to_bytes())).collect();
+        let leaf_hashes: Vec<_> = entries
+            .iter()
+            .map(|entry| merkle::leaf_hash(&entry.leaf().to_bytes()))
+            .collect();
         let header = Header {
             cell: Cell::WHOLE,
             epoch,
@@ -228,14 +249,33 @@ impl Directory {
         by_short.sort_unstable();
         let mut by_node: Vec<_> = numbered().map(|(entry, i)| (entry.node, i)).collect();
         by_node.sort_unstable();
-        let mixes: Vec<_> = numbered().filter(|(entry, _)| entry.capability.weight() > 0).map(|(_, i)| i).collect();
+        let mixes: Vec<_> = numbered()
+            .filter(|(entry, _)| entry.capability.weight() > 0)
+            .map(|(_, i)| i)
+            .collect();
         let totals = Totals {
             mixes: mixes.len() as u32,
-            weight: entries.iter().map(|entry| u64::from(entry.capability.weight())).sum(),
-            rate_mhz: entries.iter().map(|entry| lowest_rate(params, entry.capability)).sum(),
+            weight: entries
+                .iter()
+                .map(|entry| u64::from(entry.capability.weight()))
+                .sum(),
+            rate_mhz: entries
+                .iter()
+                .map(|entry| lowest_rate(params, entry.capability))
+                .sum(),
         };
         let root = header.root();
-        Self { params: params.clone(), header, root, entries, leaf_hashes, by_short, by_node, mixes, totals }
+        Self {
+            params: params.clone(),
+            header,
+            root,
+            entries,
+            leaf_hashes,
+            by_short,
+            by_node,
+            mixes,
+            totals,
+        }
     }
 
     /// The epoch it describes.
@@ -270,7 +310,10 @@ impl Directory {
 
     /// Where a node stands in the order of the leaves.
     pub fn position_of(&self, short: &ShortId) -> Option<usize> {
-        let at = self.by_short.binary_search_by(|(key, _)| key.cmp(short)).ok()?;
+        let at = self
+            .by_short
+            .binary_search_by(|(key, _)| key.cmp(short))
+            .ok()?;
         Some(self.by_short.get(at)?.1 as usize)
     }
 
@@ -281,7 +324,10 @@ impl Directory {
 
     /// The node with this identity.
     pub fn by_node(&self, node: &NodeId) -> Option<&Entry> {
-        let at = self.by_node.binary_search_by(|(key, _)| key.cmp(node)).ok()?;
+        let at = self
+            .by_node
+            .binary_search_by(|(key, _)| key.cmp(node))
+            .ok()?;
         self.entries.get(self.by_node.get(at)?.1 as usize)
     }
 

@@ -34,9 +34,13 @@ pub fn target(params: &NetworkParams, totals: &Totals) -> u32 {
     if totals.mixes <= EVERYONE_UP_TO {
         return totals.mixes;
     }
-    let packet_hops = u128::from(totals.rate_mhz) * u128::from(params.mixing_hops) * u128::from(params.delay_ms[0]);
+    let packet_hops = u128::from(totals.rate_mhz)
+        * u128::from(params.mixing_hops)
+        * u128::from(params.delay_ms[0]);
     let filled = packet_hops / (1_000_000 * u128::from(FAST_POOL));
-    u32::try_from(filled).unwrap_or(u32::MAX).clamp(MIN_ON_DUTY, totals.mixes)
+    u32::try_from(filled)
+        .unwrap_or(u32::MAX)
+        .clamp(MIN_ON_DUTY, totals.mixes)
 }
 
 /// Node is on duty iff its draw lies below this, on the scale of 2⁶⁴: target × weight / total weight.
@@ -48,12 +52,18 @@ pub fn threshold(weight: u8, totals: &Totals, target: u32) -> u128 {
     if target >= totals.mixes {
         return ALWAYS;
     }
-    ((u128::from(target) * u128::from(weight)) << 64).checked_div(u128::from(totals.weight)).unwrap_or(0).min(ALWAYS)
+    ((u128::from(target) * u128::from(weight)) << 64)
+        .checked_div(u128::from(totals.weight))
+        .unwrap_or(0)
+        .min(ALWAYS)
 }
 
 /// The draw of a node in a slot: the first 8 B of `derive("flock", seed ‖ slot ‖ short id)`, little-endian.
 pub fn draw(seed: &[u8; 32], slot: u64, short: &ShortId) -> u64 {
-    let hash = derive("murmuration/v1/flock", &[seed, &slot.to_le_bytes(), &short.0]);
+    let hash = derive(
+        "murmuration/v1/flock",
+        &[seed, &slot.to_le_bytes(), &short.0],
+    );
     let mut head = [0; 8];
     head.copy_from_slice(&hash[..8]);
     u64::from_le_bytes(head)
@@ -76,8 +86,13 @@ impl Flock {
         let seed = directory.header().seed;
         let (mut members, mut rest) = (Vec::new(), Vec::new());
         for &i in directory.mixes_indices() {
-            let Some(entry) = directory.entry(i as usize) else { continue };
-            let (weight, draw) = (entry.capability().weight(), draw(&seed, slot, &entry.short()));
+            let Some(entry) = directory.entry(i as usize) else {
+                continue;
+            };
+            let (weight, draw) = (
+                entry.capability().weight(),
+                draw(&seed, slot, &entry.short()),
+            );
             if u128::from(draw) < threshold(weight, &totals, target) {
                 members.push(i);
             } else {
@@ -88,13 +103,20 @@ impl Flock {
         if members.len() < floor {
             // The draw fell short: the next in line by draw over weight, compared without division.
             rest.sort_by(|a, b| {
-                let (left, right) = (u128::from(a.0) * u128::from(b.1), u128::from(b.0) * u128::from(a.1));
+                let (left, right) = (
+                    u128::from(a.0) * u128::from(b.1),
+                    u128::from(b.0) * u128::from(a.1),
+                );
                 left.cmp(&right).then(a.2.cmp(&b.2))
             });
             members.extend(rest.iter().take(floor - members.len()).map(|(.., i)| *i));
             members.sort_unstable();
         }
-        Self { directory, slot, members }
+        Self {
+            directory,
+            slot,
+            members,
+        }
     }
 
     /// The slot it was drawn for.
@@ -114,7 +136,9 @@ impl Flock {
 
     /// Whether the node with this short id is on duty.
     pub fn has(&self, short: &ShortId) -> bool {
-        self.directory.position_of(short).is_some_and(|i| self.on_duty(i))
+        self.directory
+            .position_of(short)
+            .is_some_and(|i| self.on_duty(i))
     }
 
     /// Directory indices of those on duty, ascending.

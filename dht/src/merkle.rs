@@ -39,12 +39,25 @@ pub fn prove(leaves: &[[u8; 32]], start: usize, len: usize) -> Option<Vec<[u8; 3
 }
 
 /// Whether `run` stands at `start` in the tree of `count` leaves with this root. Work is bounded by the run and the proof.
-pub fn verify(tree: &[u8; 32], count: usize, start: usize, run: &[[u8; 32]], proof: &[[u8; 32]]) -> bool {
-    let Some(end) = start.checked_add(run.len()) else { return false };
+pub fn verify(
+    tree: &[u8; 32],
+    count: usize,
+    start: usize,
+    run: &[[u8; 32]],
+    proof: &[[u8; 32]],
+) -> bool {
+    let Some(end) = start.checked_add(run.len()) else {
+        return false;
+    };
     if run.is_empty() || end > count || proof.len() > MAX_PROOF {
         return false;
     }
-    let mut walk = Walk { start, end, run, proof: proof.iter() };
+    let mut walk = Walk {
+        start,
+        end,
+        run,
+        proof: proof.iter(),
+    };
     walk.subtree(0, count).is_some_and(|root| root == *tree) && walk.proof.next().is_none()
 }
 
@@ -85,7 +98,10 @@ impl Walk<'_> {
             return self.proof.next().copied();
         }
         if self.start <= offset && last <= self.end {
-            return self.run.get(offset - self.start..last - self.start).map(root);
+            return self
+                .run
+                .get(offset - self.start..last - self.start)
+                .map(root);
         }
         let left_len = split(len);
         let left = self.subtree(offset, left_len)?;
@@ -112,7 +128,10 @@ mod tests {
             for i in 0..n {
                 let proof = prove(&leaves, i, 1).unwrap();
                 assert!(verify(&tree, n, i, &leaves[i..=i], &proof));
-                assert!(n == 1 || !verify(&tree, n, (i + 1) % n, &leaves[i..=i], &proof), "index is bound, n {n} i {i}");
+                assert!(
+                    n == 1 || !verify(&tree, n, (i + 1) % n, &leaves[i..=i], &proof),
+                    "index is bound, n {n} i {i}"
+                );
             }
         }
     }
@@ -130,7 +149,13 @@ mod tests {
     #[test]
     fn a_huge_claimed_count_costs_little() {
         let one = leaves(1);
-        assert!(!verify(&one[0], usize::MAX / 2, 5, &one, &[[0; 32]; MAX_PROOF]));
+        assert!(!verify(
+            &one[0],
+            usize::MAX / 2,
+            5,
+            &one,
+            &[[0; 32]; MAX_PROOF]
+        ));
         assert!(!verify(&one[0], usize::MAX, usize::MAX, &one, &[]));
     }
 

@@ -17,7 +17,8 @@ use mix::NetworkId;
 /// Entries of a page, but for the last one.
 pub const PAGE_ENTRIES: usize = 24;
 /// Longest page, in bytes: below the 16 KiB of a Kademlia message.
-pub const MAX_PAGE_LEN: usize = PAGE_HEAD_LEN + PAGE_ENTRIES * (2 + MAX_DESCRIPTOR_LEN + BEAT_LEN) + 1 + merkle::MAX_PROOF * 32;
+pub const MAX_PAGE_LEN: usize =
+    PAGE_HEAD_LEN + PAGE_ENTRIES * (2 + MAX_DESCRIPTOR_LEN + BEAT_LEN) + 1 + merkle::MAX_PROOF * 32;
 /// Longest certificate in a head record, in bytes.
 pub const MAX_CERTIFICATE_LEN: usize = 8_192;
 /// Longest head record, in bytes.
@@ -73,12 +74,18 @@ pub struct Page {
 
 /// The key a page is served under: `derive("page", root ‖ kind ‖ index)`.
 pub fn page_key(root: &[u8; 32], kind: PageKind, index: u32) -> [u8; 32] {
-    derive("murmuration/v1/page", &[root, &[kind as u8], &index.to_le_bytes()])
+    derive(
+        "murmuration/v1/page",
+        &[root, &[kind as u8], &index.to_le_bytes()],
+    )
 }
 
 /// The key the head records of an epoch are served under: `derive("head", network ‖ cell ‖ epoch)`.
 pub fn head_key(network: &NetworkId, cell: Cell, epoch: u32) -> [u8; 32] {
-    derive("murmuration/v1/head", &[&network.0, &cell.to_bytes(), &epoch.to_le_bytes()])
+    derive(
+        "murmuration/v1/head",
+        &[&network.0, &cell.to_bytes(), &epoch.to_le_bytes()],
+    )
 }
 
 /// Pages of each kind in a directory of `count` entries.
@@ -104,7 +111,14 @@ impl Page {
             PageKind::Leaves => Entries::Leaves(run.map(|entry| entry.leaf()).collect()),
         };
         let header = directory.header();
-        Some(Self { cell: header.cell, epoch: header.epoch, root: directory.root(), index, entries, proof })
+        Some(Self {
+            cell: header.cell,
+            epoch: header.epoch,
+            root: directory.root(),
+            index,
+            entries,
+            proof,
+        })
     }
 
     /// What it lists.
@@ -177,8 +191,16 @@ impl Page {
             return None;
         }
         let entries = match kind {
-            1 => Entries::Records((0..count).map(|_| record_pair(&mut reader)).collect::<Option<_>>()?),
-            2 => Entries::Leaves((0..count).map(|_| leaf(&mut reader)).collect::<Option<_>>()?),
+            1 => Entries::Records(
+                (0..count)
+                    .map(|_| record_pair(&mut reader))
+                    .collect::<Option<_>>()?,
+            ),
+            2 => Entries::Leaves(
+                (0..count)
+                    .map(|_| leaf(&mut reader))
+                    .collect::<Option<_>>()?,
+            ),
             _ => return None,
         };
         let hashes = usize::from(reader.u8()?);
@@ -187,20 +209,40 @@ impl Page {
         }
         let proof = (0..hashes).map(|_| reader.array()).collect::<Option<_>>()?;
         reader.end()?;
-        Some(Self { cell, epoch, root, index, entries, proof })
+        Some(Self {
+            cell,
+            epoch,
+            root,
+            index,
+            entries,
+            proof,
+        })
     }
 
     /// Whether the page is the one of this header: root, place, length and proof. Signatures are not checked.
     pub fn verify(&self, header: &Header) -> bool {
         let start = self.index as usize * PAGE_ENTRIES;
-        let Some(leaves) = self.leaves() else { return false };
-        let expected = (header.count as usize).saturating_sub(start).min(PAGE_ENTRIES);
-        let run: Vec<_> = leaves.iter().map(|leaf| merkle::leaf_hash(&leaf.to_bytes())).collect();
+        let Some(leaves) = self.leaves() else {
+            return false;
+        };
+        let expected = (header.count as usize)
+            .saturating_sub(start)
+            .min(PAGE_ENTRIES);
+        let run: Vec<_> = leaves
+            .iter()
+            .map(|leaf| merkle::leaf_hash(&leaf.to_bytes()))
+            .collect();
         self.root == header.root()
             && self.epoch == header.epoch
             && self.cell == header.cell
             && leaves.len() == expected
-            && merkle::verify(&header.tree, header.count as usize, start, &run, &self.proof)
+            && merkle::verify(
+                &header.tree,
+                header.count as usize,
+                start,
+                &run,
+                &self.proof,
+            )
     }
 
     /// Its leaves, computed from the records if it lists those; `None` if one of them doesn't parse.
@@ -223,7 +265,10 @@ fn record_pair(reader: &mut Reader<'_>) -> Option<RecordPair> {
     if len > MAX_DESCRIPTOR_LEN {
         return None;
     }
-    Some(RecordPair { descriptor: reader.bytes(len)?.to_vec(), beat: reader.array()? })
+    Some(RecordPair {
+        descriptor: reader.bytes(len)?.to_vec(),
+        beat: reader.array()?,
+    })
 }
 
 fn leaf(reader: &mut Reader<'_>) -> Option<Leaf> {
@@ -242,7 +287,10 @@ pub struct Head {
 impl Head {
     /// The head of a directory in union mode.
     pub fn of(directory: &Directory) -> Self {
-        Self { header: *directory.header(), certificate: Vec::new() }
+        Self {
+            header: *directory.header(),
+            certificate: Vec::new(),
+        }
     }
 
     /// The key it is served under.
@@ -275,7 +323,10 @@ impl Head {
         }
         let certificate = reader.bytes(len)?.to_vec();
         reader.end()?;
-        Some(Self { header, certificate })
+        Some(Self {
+            header,
+            certificate,
+        })
     }
 }
 

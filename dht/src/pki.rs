@@ -53,7 +53,15 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { nodes: 8_192, parked: 1_024, changes_per_epoch: 4, relay: 256, lookups: 8, fetches: 4, fetched: 64 }
+        Self {
+            nodes: 8_192,
+            parked: 1_024,
+            changes_per_epoch: 4,
+            relay: 256,
+            lookups: 8,
+            fetches: 4,
+            fetched: 64,
+        }
     }
 }
 
@@ -230,7 +238,13 @@ impl Pki {
         self.store
             .descriptors()
             .filter(|(short, _)| **short != self.own_short)
-            .map(|(short, descriptor)| (*short, descriptor.id(), descriptor.fields().addresses.as_slice()))
+            .map(|(short, descriptor)| {
+                (
+                    *short,
+                    descriptor.id(),
+                    descriptor.fields().addresses.as_slice(),
+                )
+            })
     }
 
     /// Our own beat of an epoch, if published or learned back from others after lost state: then there must not be another.
@@ -241,7 +255,10 @@ impl Pki {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let current = self.current?;
-        let turn = [epoch::start_of(&self.params, current.saturating_add(1)), epoch::cutoff(&self.params, current.saturating_add(1))];
+        let turn = [
+            epoch::start_of(&self.params, current.saturating_add(1)),
+            epoch::cutoff(&self.params, current.saturating_add(1)),
+        ];
         turn.into_iter()
             .filter(|at| *at > self.now)
             .chain(self.announce.timeout())
@@ -254,13 +271,26 @@ impl Pki {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.advance(now);
         let Some(current) = self.current else { return };
-        self.announce.fire(self.now, current, &self.params, &self.store, self.own_short, &mut self.rng);
+        self.announce.fire(
+            self.now,
+            current,
+            &self.params,
+            &self.store,
+            self.own_short,
+            &mut self.rng,
+        );
         let mut targets = vec![current];
         let next = current.saturating_add(1);
         if self.now >= epoch::cutoff(&self.params, next) {
             targets.push(next);
         }
-        self.lookups.fire(self.now, &targets, &self.network, &self.store, &mut self.rng);
+        self.lookups.fire(
+            self.now,
+            &targets,
+            &self.network,
+            &self.store,
+            &mut self.rng,
+        );
         self.serve.fire(self.now, &targets, &mut self.store);
     }
 
@@ -297,7 +327,11 @@ impl Pki {
 
     fn drop(&mut self, reason: DropReason) -> Verdict {
         self.counters.drop(reason);
-        if reason.blames_sender() { Verdict::Reject } else { Verdict::Ignore }
+        if reason.blames_sender() {
+            Verdict::Reject
+        } else {
+            Verdict::Ignore
+        }
     }
 
     /// Takes records until one is plainly forged.
@@ -305,7 +339,10 @@ impl Pki {
         let mut verdict = Verdict::Ignore;
         for record in records {
             let outcome = match record {
-                Record::Descriptor(bytes) => self.store.insert_descriptor(self.now, bytes, &mut self.counters),
+                Record::Descriptor(bytes) => {
+                    self.store
+                        .insert_descriptor(self.now, bytes, &mut self.counters)
+                }
                 Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
             };
             match outcome {
@@ -328,7 +365,12 @@ impl Pki {
         verdict
     }
 
-    fn take_head(&mut self, key: &[u8; 32], epoch: u32, bytes: &[u8]) -> Result<Verdict, DropReason> {
+    fn take_head(
+        &mut self,
+        key: &[u8; 32],
+        epoch: u32,
+        bytes: &[u8],
+    ) -> Result<Verdict, DropReason> {
         let head = Head::decode(bytes)?;
         let header = &head.header;
         if head.key() != *key || header.seed != self.store.seed(epoch) {
@@ -338,7 +380,10 @@ impl Pki {
             return Err(DropReason::Full);
         }
         self.counters.fetched += 1;
-        let own_root = self.store.directory(epoch).map(|directory| directory.root());
+        let own_root = self
+            .store
+            .directory(epoch)
+            .map(|directory| directory.root());
         let root = header.root();
         if own_root == Some(root) || !self.lookups.start_fetch(self.now, header, &mut self.rng) {
             return Ok(Verdict::Ignore);
@@ -351,11 +396,16 @@ impl Pki {
         if page.key() != *key {
             return Err(DropReason::Unwanted);
         }
-        let Entries::Records(pairs) = &page.entries else { return Err(DropReason::Unwanted) };
+        let Entries::Records(pairs) = &page.entries else {
+            return Err(DropReason::Unwanted);
+        };
         self.counters.fetched += 1;
         let mut verdict = Verdict::Ignore;
         for pair in pairs {
-            match self.take(&[Record::Descriptor(&pair.descriptor), Record::Beat(&pair.beat)]) {
+            match self.take(&[
+                Record::Descriptor(&pair.descriptor),
+                Record::Beat(&pair.beat),
+            ]) {
                 // Who serves a forged record serves nothing else we would read; another server may have the page.
                 Verdict::Reject => return Ok(Verdict::Reject),
                 Verdict::Accept => verdict = Verdict::Accept,
@@ -387,7 +437,10 @@ impl Pki {
             return Err(PublishError::NoDescriptor);
         }
         let epoch = beat.epoch();
-        match self.store.insert_beat(self.now, beat.as_bytes(), &mut self.counters) {
+        match self
+            .store
+            .insert_beat(self.now, beat.as_bytes(), &mut self.counters)
+        {
             Outcome::New | Outcome::Seen => Ok(()),
             Outcome::Dropped(DropReason::Equivocation) => Err(PublishError::SecondBeat(epoch)),
             _ => Err(PublishError::Epoch(epoch)),

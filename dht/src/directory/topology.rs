@@ -10,7 +10,11 @@ impl Directory {
     /// The mixing node at a directory index, as routes see it.
     pub(crate) fn mix_ref(&self, index: u32) -> MixRef {
         let entry = &self.entries[index as usize];
-        MixRef { hop: entry.hop(), subnet: entry.subnet(), weight: entry.capability.weight() }
+        MixRef {
+            hop: entry.hop(),
+            subnet: entry.subnet(),
+            weight: entry.capability.weight(),
+        }
     }
 }
 
