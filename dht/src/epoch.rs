@@ -41,7 +41,10 @@ pub fn end_of(params: &NetworkParams, e: u32) -> Moment {
 
 /// When the beats of epoch `e` are sent.
 pub fn beat_window(params: &NetworkParams, e: u32) -> Window {
-    Window { from: before(params, e, params.beat_open_ms), until: before(params, e, params.beat_close_ms) }
+    Window {
+        from: before(params, e, params.beat_open_ms),
+        until: before(params, e, params.beat_close_ms),
+    }
 }
 
 /// When the set of epoch `e` is cut off.
@@ -51,8 +54,13 @@ pub fn cutoff(params: &NetworkParams, e: u32) -> Moment {
 
 /// When packets to the mix key of epoch `e` are accepted; after it the key is erased.
 pub fn key_window(params: &NetworkParams, e: u32) -> Window {
-    let until = start_ms(params, e).saturating_add(params.epoch_ms).saturating_add(params.key_grace_ms);
-    Window { from: before(params, e, params.key_lead_ms), until: Moment::from_millis(until) }
+    let until = start_ms(params, e)
+        .saturating_add(params.epoch_ms)
+        .saturating_add(params.key_grace_ms);
+    Window {
+        from: before(params, e, params.key_lead_ms),
+        until: Moment::from_millis(until),
+    }
 }
 
 /// When to send one's own beat for epoch `e`: uniformly at random in its window, so that the time says nothing.
@@ -63,7 +71,10 @@ pub fn beat_due(params: &NetworkParams, e: u32, rng: &mut impl CryptoRng) -> Mom
 
 /// The seed of epoch `e` while no certificate exists: `derive("seed", genesis seed ‖ e ‖ "none")`.
 pub fn union_seed(genesis_seed: &[u8; 32], e: u32) -> [u8; 32] {
-    derive("murmuration/v1/seed", &[genesis_seed, &e.to_le_bytes(), b"none"])
+    derive(
+        "murmuration/v1/seed",
+        &[genesis_seed, &e.to_le_bytes(), b"none"],
+    )
 }
 
 /// A span drawn uniformly below `max` (zero if `max` is zero). The bias of the 128-bit product is below 2⁻⁶⁴·max.
@@ -72,7 +83,9 @@ pub(crate) fn random_span(max: Span, rng: &mut impl CryptoRng) -> Span {
 }
 
 fn start_ms(params: &NetworkParams, e: u32) -> u64 {
-    params.genesis_ms.saturating_add(u64::from(e).saturating_mul(params.epoch_ms))
+    params
+        .genesis_ms
+        .saturating_add(u64::from(e).saturating_mul(params.epoch_ms))
 }
 
 fn before(params: &NetworkParams, e: u32, ms: u64) -> Moment {
@@ -92,8 +105,20 @@ mod tests {
         let t0 = start_of(&params, 100);
         let minute = |m: u64| Span::from_millis(m * 60_000);
         assert_eq!(epoch_at(&params, t0), 100);
-        assert_eq!(beat_window(&params, 100), Window { from: t0 - minute(40), until: t0 - minute(10) });
-        assert_eq!(key_window(&params, 100), Window { from: t0 - minute(5), until: t0 + minute(75) });
+        assert_eq!(
+            beat_window(&params, 100),
+            Window {
+                from: t0 - minute(40),
+                until: t0 - minute(10)
+            }
+        );
+        assert_eq!(
+            key_window(&params, 100),
+            Window {
+                from: t0 - minute(5),
+                until: t0 + minute(75)
+            }
+        );
         assert_eq!(cutoff(&params, 100), t0 - minute(10));
     }
 
@@ -103,7 +128,11 @@ mod tests {
         assert_eq!(epoch_at(&params, Moment::from_millis(0)), 0);
         assert!(epoch_at(&params, Moment(u64::MAX)) > 0);
         let _ = key_window(&params, u32::MAX);
-        let broken = NetworkParams { epoch_ms: 0, beat_open_ms: u64::MAX, ..params };
+        let broken = NetworkParams {
+            epoch_ms: 0,
+            beat_open_ms: u64::MAX,
+            ..params
+        };
         let _ = epoch_at(&broken, Moment(u64::MAX));
         let _ = beat_window(&broken, 3);
     }

@@ -12,7 +12,11 @@ pub struct NodeId(pub [u8; 32]);
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeId({:02x}{:02x}{:02x}{:02x}…)", self.0[0], self.0[1], self.0[2], self.0[3])
+        write!(
+            f,
+            "NodeId({:02x}{:02x}{:02x}{:02x}…)",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
     }
 }
 
@@ -113,8 +117,14 @@ mod tests {
     #[test]
     fn short_id_is_bound_to_the_network() {
         let id = NodeId([7; 32]);
-        assert_ne!(short_id(&NetworkId([0; 32]), &id), short_id(&NetworkId([1; 32]), &id));
-        assert_ne!(short_id(&NetworkId([0; 32]), &id), short_id(&NetworkId([0; 32]), &NodeId([8; 32])));
+        assert_ne!(
+            short_id(&NetworkId([0; 32]), &id),
+            short_id(&NetworkId([1; 32]), &id)
+        );
+        assert_ne!(
+            short_id(&NetworkId([0; 32]), &id),
+            short_id(&NetworkId([0; 32]), &NodeId([8; 32]))
+        );
     }
 
     #[test]
@@ -134,7 +144,11 @@ mod tests {
             assert!(Cell::WHOLE.contains(&position));
             assert!(left.contains(&position) != right.contains(&position));
         }
-        assert_eq!(Cell::new(1, 0x4000), None, "bits below the prefix must be zero");
+        assert_eq!(
+            Cell::new(1, 0x4000),
+            None,
+            "bits below the prefix must be zero"
+        );
         assert_eq!(Cell::new(17, 0), None);
         assert_eq!(Cell::from_bytes(right.to_bytes()), Some(right));
     }

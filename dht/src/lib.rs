@@ -1,8 +1,48 @@
-//! Node records, the public-key infrastructure made of them, and what follows from it: placement and the flock.
+//! Who there is: signed node records, one verifiable directory per epoch, and what follows from it.
 //!
-//! Sans-IO: bytes and moments come in as arguments, bytes and keys to look up go out by polling.
+//! ```text
+//!  gossip ──bundles──►┌─────┐──bundles──► gossip
+//!                     │ Pki │──keys to look up─►┐
+//!   records found ───►└──┬──┘──pages to serve──► Kademlia
+//!                        ▼
+//!             Arc<Directory> of each epoch ──► routes (mix::route::Topology), mailbox holders, flock
+//! ```
+//!
+//! Sans-IO: bytes and moments come in as arguments, bytes and keys come out by polling; nothing here reads a clock, draws
+//! randomness from the system or opens a socket. libp2p appears only behind feature `net`, which translates and decides nothing.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`network`] | the parameters that make a network, and its id |
+//! | [`id`], [`epoch`] | names, coordinates, windows of time: pure functions |
+//! | [`descriptor`], [`beat`] | the two signed records, and the leaf they make |
+//! | [`merkle`], [`directory`] | the sorted set of an epoch, its root, proofs, mailbox placement |
+//! | [`flock`] | who is on duty in a slot |
+//! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
+//! | [`pki`] | the state machine over all of it |
+//! | [`counters`] | what became of strangers' bytes |
+
+pub mod beat;
+pub mod bundle;
+pub mod counters;
+pub mod descriptor;
+pub mod directory;
 pub mod epoch;
+pub mod flock;
 pub mod id;
+pub mod merkle;
 pub mod network;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod page;
+pub mod pki;
+mod wire;
+
+#[cfg(test)]
+mod testing;
+
+pub use counters::{Counters, DropReason, Verdict};
+pub use directory::Directory;
+pub use id::NodeId;
+pub use network::NetworkParams;
+pub use pki::{Caps, OwnRecord, Pki};

@@ -276,25 +276,82 @@ impl NetworkParams {
     pub fn check(&self) -> Result<(), ParamsError> {
         let day = 24 * HOUR;
         let rules = [
-            (self.name.len() <= MAX_NAME_LEN, "the name is longer than 64 bytes"),
-            (self.genesis_ms < 1 << 50, "genesis lies beyond any calendar"),
-            (self.epoch_ms >= SECOND && self.epoch_ms <= day, "an epoch lasts between a second and a day"),
-            (self.slot_ms > 0 && self.epoch_ms.is_multiple_of(self.slot_ms.max(1)), "the slot must divide the epoch"),
-            (self.beat_open_ms <= self.epoch_ms, "beats open earlier than one epoch before"),
-            (self.beat_close_ms < self.beat_open_ms, "beats close before they open"),
-            (self.cutoff_ms <= self.beat_close_ms, "the cut-off comes before the beats close"),
-            (self.key_lead_ms <= self.cutoff_ms, "keys are usable before the cut-off"),
-            (self.key_grace_ms <= self.epoch_ms, "a key outlives the next epoch"),
-            (self.clock_tolerance_ms <= self.epoch_ms, "clocks may differ by more than an epoch"),
-            (self.delay_ms.iter().all(|delay| *delay <= HOUR), "a mean delay exceeds an hour"),
-            (self.hold_ms <= MINUTE, "the constant delay exceeds a minute"),
-            (self.mixing_hops >= 1 && self.mixing_hops <= 4, "a route has between 1 and 4 mixing hops"),
-            (self.strong_hops >= 1 && self.strong_hops <= 4, "a strong route has between 1 and 4 mixing hops"),
-            (self.live_slot_ms > 0 && self.day_ms > 0, "a live slot or a day has no length"),
-            (self.live_slot_ms <= day && self.live_window_ms <= day && self.max_wait_ms <= day, "a wait exceeds a day"),
-            (self.day_ms <= 366 * day && self.parked_days <= 366, "parked boxes are kept for more than a year"),
-            (self.live_per_slot >= 1 && self.inbox_cap >= 1, "a slot or an inbox holds nothing"),
-            (self.live_holders >= 1 && self.parked_holders >= 1 && self.inbox_holders >= 1, "a box has no holder"),
+            (
+                self.name.len() <= MAX_NAME_LEN,
+                "the name is longer than 64 bytes",
+            ),
+            (
+                self.genesis_ms < 1 << 50,
+                "genesis lies beyond any calendar",
+            ),
+            (
+                self.epoch_ms >= SECOND && self.epoch_ms <= day,
+                "an epoch lasts between a second and a day",
+            ),
+            (
+                self.slot_ms > 0 && self.epoch_ms.is_multiple_of(self.slot_ms.max(1)),
+                "the slot must divide the epoch",
+            ),
+            (
+                self.beat_open_ms <= self.epoch_ms,
+                "beats open earlier than one epoch before",
+            ),
+            (
+                self.beat_close_ms < self.beat_open_ms,
+                "beats close before they open",
+            ),
+            (
+                self.cutoff_ms <= self.beat_close_ms,
+                "the cut-off comes before the beats close",
+            ),
+            (
+                self.key_lead_ms <= self.cutoff_ms,
+                "keys are usable before the cut-off",
+            ),
+            (
+                self.key_grace_ms <= self.epoch_ms,
+                "a key outlives the next epoch",
+            ),
+            (
+                self.clock_tolerance_ms <= self.epoch_ms,
+                "clocks may differ by more than an epoch",
+            ),
+            (
+                self.delay_ms.iter().all(|delay| *delay <= HOUR),
+                "a mean delay exceeds an hour",
+            ),
+            (
+                self.hold_ms <= MINUTE,
+                "the constant delay exceeds a minute",
+            ),
+            (
+                self.mixing_hops >= 1 && self.mixing_hops <= 4,
+                "a route has between 1 and 4 mixing hops",
+            ),
+            (
+                self.strong_hops >= 1 && self.strong_hops <= 4,
+                "a strong route has between 1 and 4 mixing hops",
+            ),
+            (
+                self.live_slot_ms > 0 && self.day_ms > 0,
+                "a live slot or a day has no length",
+            ),
+            (
+                self.live_slot_ms <= day && self.live_window_ms <= day && self.max_wait_ms <= day,
+                "a wait exceeds a day",
+            ),
+            (
+                self.day_ms <= 366 * day && self.parked_days <= 366,
+                "parked boxes are kept for more than a year",
+            ),
+            (
+                self.live_per_slot >= 1 && self.inbox_cap >= 1,
+                "a slot or an inbox holds nothing",
+            ),
+            (
+                self.live_holders >= 1 && self.parked_holders >= 1 && self.inbox_holders >= 1,
+                "a box has no holder",
+            ),
             (self.cell_limit >= 1, "a cell holds no node"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {

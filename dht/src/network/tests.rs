@@ -5,7 +5,11 @@ use super::*;
 use proptest::prelude::*;
 
 fn builtin() -> [NetworkParams; 3] {
-    [NetworkParams::testnet(), NetworkParams::local(), NetworkParams::demo(Moment::from_millis(1_800_000_000_000))]
+    [
+        NetworkParams::testnet(),
+        NetworkParams::local(),
+        NetworkParams::demo(Moment::from_millis(1_800_000_000_000)),
+    ]
 }
 
 #[test]
@@ -35,7 +39,10 @@ fn any_change_makes_another_network() {
 
 #[test]
 fn a_longer_integer_form_is_refused() {
-    let params = NetworkParams { name: String::new(), ..NetworkParams::local() };
+    let params = NetworkParams {
+        name: String::new(),
+        ..NetworkParams::local()
+    };
     let bytes = params.to_cbor();
     // Array head (2 B), empty text (1 B), then genesis as a u64: put a pow_effort of 0 in two bytes at the end instead.
     let mut long = bytes[..bytes.len() - 1].to_vec();
@@ -43,8 +50,14 @@ fn a_longer_integer_form_is_refused() {
     assert_eq!(NetworkParams::from_cbor(&long), Err(ParamsError::Malformed));
     let mut trailing = bytes.clone();
     trailing.push(0);
-    assert_eq!(NetworkParams::from_cbor(&trailing), Err(ParamsError::Malformed));
-    assert_eq!(NetworkParams::from_cbor(&vec![0; MAX_PARAMS_LEN + 1]), Err(ParamsError::Malformed));
+    assert_eq!(
+        NetworkParams::from_cbor(&trailing),
+        Err(ParamsError::Malformed)
+    );
+    assert_eq!(
+        NetworkParams::from_cbor(&vec![0; MAX_PARAMS_LEN + 1]),
+        Err(ParamsError::Malformed)
+    );
 }
 
 #[test]
@@ -60,7 +73,10 @@ fn unusable_values_are_named() {
     for spoil in cases {
         let mut params = NetworkParams::local();
         spoil(&mut params);
-        assert!(matches!(NetworkParams::from_cbor(&params.to_cbor()), Err(ParamsError::Unusable(_))));
+        assert!(matches!(
+            NetworkParams::from_cbor(&params.to_cbor()),
+            Err(ParamsError::Unusable(_))
+        ));
     }
 }
 

@@ -1,0 +1,168 @@
+//! The bundle: up to 64 records in one gossip message.
+//!
+//! Holds its encoding only. It carries a salt, so that repeating a record to new neighbours makes a new gossip message; nothing
+//! else of it is signed, each record stands for itself. SPEC.md §10.
+
+use crate::{
+    beat::BEAT_LEN, counters::DropReason, descriptor::MAX_DESCRIPTOR_LEN, id::Cell, wire::Reader,
+};
+
+/// Most records in a bundle.
+pub const MAX_BUNDLE_RECORDS: usize = 64;
+/// Longest bundle, in bytes. The gossip layer's size limit must be at least this.
+pub const MAX_BUNDLE_LEN: usize = 12_288;
+
+const VERSION: u8 = 1;
+const HEAD_LEN: usize = 1 + Cell::LEN + 4 + 1;
+
+/// One encoded record, unchecked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Record<'a> {
+    /// An encoded descriptor, at most 320 B.
+    Descriptor(&'a [u8]),
+    /// An encoded beat.
+    Beat(&'a [u8; BEAT_LEN]),
+}
+
+/// Collects records into one bundle.
+#[derive(Clone, Debug)]
+pub struct BundleWriter {
+    bytes: Vec<u8>,
+}
+
+impl BundleWriter {
+    /// An empty bundle.
+    pub fn new(cell: Cell, salt: u32) -> Self {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&cell.to_bytes());
+        bytes.extend_from_slice(&salt.to_le_bytes());
+        bytes.push(0);
+        Self { bytes }
+    }
+
+    /// Adds a record; `false` if the bundle is full or the record too long.
+    pub fn push(&mut self, record: Record<'_>) -> bool {
+        let (tag, body) = match record {
+            Record::Descriptor(body) => (1, body),
+            Record::Beat(body) => (2, body.as_slice()),
+        };
+        let fits = self.bytes.len() + 3 + body.len() <= MAX_BUNDLE_LEN;
+        if !fits || body.len() > MAX_DESCRIPTOR_LEN || self.len() >= MAX_BUNDLE_RECORDS {
+            return false;
+        }
+        self.bytes[HEAD_LEN - 1] += 1;
+        self.bytes.push(tag);
+        self.bytes
+            .extend_from_slice(&(body.len() as u16).to_le_bytes());
+        self.bytes.extend_from_slice(body);
+        true
+    }
+
+    /// Records in it.
+    pub fn len(&self) -> usize {
+        usize::from(self.bytes[HEAD_LEN - 1])
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The wire bytes.
+    pub fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Reads a bundle: its cell and its records, at least one and at most 64.
+///
+/// # Errors
+/// [`DropReason::Malformed`] or [`DropReason::Version`].
+pub fn decode(bytes: &[u8]) -> Result<(Cell, Vec<Record<'_>>), DropReason> {
+    if bytes.len() > MAX_BUNDLE_LEN {
+        return Err(DropReason::Malformed);
+    }
+    if bytes.first().is_some_and(|version| *version != VERSION) {
+        return Err(DropReason::Version);
+    }
+    parse(bytes).ok_or(DropReason::Malformed)
+}
+
+fn parse(bytes: &[u8]) -> Option<(Cell, Vec<Record<'_>>)> {
+    let mut reader = Reader::new(bytes);
+    reader.u8()?;
+    let cell = Cell::from_bytes(reader.array()?)?;
+    reader.u32()?;
+    let count = usize::from(reader.u8()?);
+    if count == 0 || count > MAX_BUNDLE_RECORDS {
+        return None;
+    }
+    let mut records = Vec::with_capacity(count);
+    for _ in 0..count {
+        records.push(record(&mut reader)?);
+    }
+    reader.end()?;
+    Some((cell, records))
+}
+
+/// One record of a bundle or a snapshot: tag 1 | length 2 | bytes.
+pub(crate) fn record<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
+    let tag = reader.u8()?;
+    let len = usize::from(reader.u16()?);
+    match tag {
+        1 if len <= MAX_DESCRIPTOR_LEN => reader.bytes(len).map(Record::Descriptor),
+        2 if len == BEAT_LEN => reader.bytes(len)?.try_into().ok().map(Record::Beat),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_bundle_holds_64_beats_and_no_more() {
+        let mut writer = BundleWriter::new(Cell::WHOLE, 9);
+        for i in 0..MAX_BUNDLE_RECORDS {
+            assert!(writer.push(Record::Beat(&[i as u8; BEAT_LEN])));
+        }
+        assert!(!writer.push(Record::Beat(&[0; BEAT_LEN])));
+        let bytes = writer.finish();
+        assert!(bytes.len() <= MAX_BUNDLE_LEN);
+        let (cell, records) = decode(&bytes).unwrap();
+        assert_eq!((cell, records.len()), (Cell::WHOLE, 64));
+        assert_eq!(records[63], Record::Beat(&[63; BEAT_LEN]));
+    }
+
+    #[test]
+    fn long_descriptors_fill_it_by_bytes() {
+        let mut writer = BundleWriter::new(Cell::WHOLE, 0);
+        assert!(!writer.push(Record::Descriptor(&[0; MAX_DESCRIPTOR_LEN + 1])));
+        while writer.push(Record::Descriptor(&[1; MAX_DESCRIPTOR_LEN])) {}
+        assert!(writer.len() > 32 && writer.len() < 64);
+        assert!(decode(&writer.finish()).is_ok());
+    }
+
+    #[test]
+    fn empty_and_overlong_bundles_are_malformed() {
+        assert_eq!(
+            decode(&BundleWriter::new(Cell::WHOLE, 0).finish()),
+            Err(DropReason::Malformed)
+        );
+        assert_eq!(decode(&[]), Err(DropReason::Malformed));
+        assert_eq!(decode(&[2, 0]), Err(DropReason::Version));
+        let mut count = BundleWriter::new(Cell::WHOLE, 0).finish();
+        count[HEAD_LEN - 1] = 255;
+        assert_eq!(decode(&count), Err(DropReason::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            if let Some(first) = bytes.first_mut() { *first = VERSION; }
+            let _ = decode(&bytes);
+        }
+    }
+}

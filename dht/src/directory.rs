@@ -1,0 +1,416 @@
+//! The directory: everyone's view of one epoch, the same for all who hold the same records.
+//!
+//! Holds [`Directory`] (sorted entries, their tree, lookups, mailbox placement), its [`Header`] and `impl Topology`. Takes only
+//! records that were verified before; collecting and checking them is `pki`'s job. SPEC.md §6 and §7.
+
+use crate::{
+    beat::{Beat, Leaf},
+    descriptor::{Capability, Descriptor},
+    epoch,
+    id::{Cell, NodeId, Position, derive, short_id},
+    merkle,
+    network::NetworkParams,
+    wire::Reader,
+};
+use mix::{Hop, NetworkId, ShortId};
+use std::sync::Arc;
+
+mod topology;
+
+/// What a root commits to besides the leaves, 204 B.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The cell this directory covers.
+    pub cell: Cell,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Number of leaves.
+    pub count: u32,
+    /// Network id: the hash of the network parameters.
+    pub params: NetworkId,
+    /// The seed that orders the leaves and draws the flock.
+    pub seed: [u8; 32],
+    /// Hash of the list of banned ids; zero in union mode.
+    pub bans: [u8; 32],
+    /// Hash of certificate e−1; zero in union mode.
+    pub previous_certificate: [u8; 32],
+    /// Hash of the committee of e+1; zero in union mode.
+    pub next_committee: [u8; 32],
+    /// Root of the tree over the leaves.
+    pub tree: [u8; 32],
+}
+
+impl Header {
+    /// Bytes on the wire.
+    pub const LEN: usize = 204;
+    const VERSION: u8 = 1;
+
+    /// The 204 wire bytes.
+    pub fn to_bytes(&self) -> [u8; Self::LEN] {
+        let mut out = [0; Self::LEN];
+        out[0] = Self::VERSION;
+        out[1..4].copy_from_slice(&self.cell.to_bytes());
+        out[4..8].copy_from_slice(&self.epoch.to_le_bytes());
+        out[8..12].copy_from_slice(&self.count.to_le_bytes());
+        let hashes = [
+            &self.params.0,
+            &self.seed,
+            &self.bans,
+            &self.previous_certificate,
+            &self.next_committee,
+            &self.tree,
+        ];
+        for (chunk, hash) in out[12..].chunks_exact_mut(32).zip(hashes) {
+            chunk.copy_from_slice(hash);
+        }
+        out
+    }
+
+    /// Reads the 204 wire bytes; `None` unless canonical.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        (reader.u8()? == Self::VERSION).then_some(())?;
+        Some(Self {
+            cell: Cell::from_bytes(reader.array()?)?,
+            epoch: reader.u32()?,
+            count: reader.u32()?,
+            params: NetworkId(reader.array()?),
+            seed: reader.array()?,
+            bans: reader.array()?,
+            previous_certificate: reader.array()?,
+            next_committee: reader.array()?,
+            tree: reader.array()?,
+        })
+    }
+
+    /// The root nodes compare: `derive("root", header bytes)`.
+    pub fn root(&self) -> [u8; 32] {
+        derive("murmuration/v1/root", &[&self.to_bytes()])
+    }
+}
+
+/// One node in a directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    node: NodeId,
+    short: ShortId,
+    position: Position,
+    capability: Capability,
+    descriptor: Arc<Descriptor>,
+    beat: Arc<Beat>,
+}
+
+impl Entry {
+    /// Identity.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+    /// Name inside packets.
+    pub fn short(&self) -> ShortId {
+        self.short
+    }
+    /// Coordinate.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+    /// Effective weight and holding: what descriptor and beat both grant.
+    pub fn capability(&self) -> Capability {
+        self.capability
+    }
+    /// Subnet tag.
+    pub fn subnet(&self) -> u32 {
+        self.descriptor.fields().subnet
+    }
+    /// Binary multiaddrs.
+    pub fn addresses(&self) -> &[Vec<u8>] {
+        &self.descriptor.fields().addresses
+    }
+    /// Its descriptor.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+    /// Its beat.
+    pub fn beat(&self) -> &Beat {
+        &self.beat
+    }
+    /// Its leaf.
+    pub fn leaf(&self) -> Leaf {
+        Leaf::of(&self.descriptor, &self.beat)
+    }
+    /// It as the hop of a packet.
+    pub fn hop(&self) -> Hop {
+        Hop {
+            id: self.short,
+            key: *self.beat.mix_key(),
+            epoch: self.beat.epoch(),
+        }
+    }
+}
+
+/// Sums over a directory that anyone can compute; the flock's threshold follows from them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Totals {
+    /// Nodes of weight above zero.
+    pub mixes: u32,
+    /// Sum of the weights.
+    pub weight: u64,
+    /// Packets originated by all nodes, per 1,000 s: the lowest rate that a node of its weight may run at.
+    pub rate_mhz: u64,
+}
+
+/// The verified set of one epoch, sorted and committed to. Immutable; share it by `Arc`.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    params: Arc<NetworkParams>,
+    header: Header,
+    root: [u8; 32],
+    entries: Vec<Entry>,
+    leaf_hashes: Vec<[u8; 32]>,
+    by_short: Vec<(ShortId, u32)>,
+    by_node: Vec<(NodeId, u32)>,
+    mixes: Vec<u32>,
+    totals: Totals,
+}
+
+impl Directory {
+    /// Sorts verified records and commits to them. The order of `records` doesn't matter.
+    ///
+    /// Pairs that don't belong together, to this epoch or whose descriptor covers no part of it are left out. If one node comes
+    /// twice, its highest descriptor and then its lowest beat are taken.
+    pub fn build<D, B>(
+        params: &Arc<NetworkParams>,
+        epoch: u32,
+        seed: [u8; 32],
+        records: impl IntoIterator<Item = (D, B)>,
+    ) -> Self
+    where
+        D: Into<Arc<Descriptor>>,
+        B: Into<Arc<Beat>>,
+    {
+        let network = params.id();
+        let genesis_seed = params.genesis_seed();
+        let (from, until) = (epoch::start_of(params, epoch), epoch::end_of(params, epoch));
+        let mut sorted: Vec<_> = records
+            .into_iter()
+            .map(|(descriptor, beat)| (descriptor.into(), beat.into()))
+            .filter(|(descriptor, beat): &(Arc<Descriptor>, Arc<Beat>)| {
+                beat.epoch() == epoch
+                    && descriptor.covers(from, until)
+                    && short_id(&network, &descriptor.id()) == beat.short_id()
+            })
+            .map(|(descriptor, beat)| {
+                (
+                    derive("murmuration/v1/order", &[&seed, &beat.short_id().0]),
+                    descriptor,
+                    beat,
+                )
+            })
+            .collect();
+        sorted.sort_by(|(a, a_descriptor, a_beat), (b, b_descriptor, b_beat)| {
+            let seq = (a_descriptor.fields().seq, b_descriptor.fields().seq);
+            a.cmp(b)
+                .then_with(|| seq.1.cmp(&seq.0))
+                .then_with(|| a_descriptor.hash().cmp(&b_descriptor.hash()))
+                .then_with(|| a_beat.body().cmp(b_beat.body()))
+        });
+        sorted.dedup_by_key(|(order, ..)| *order);
+
+        let entries: Vec<_> = sorted
+            .into_iter()
+            .map(|(_, descriptor, beat)| Entry::new(&genesis_seed, descriptor, beat))
+            .collect();
+        Self::of_sorted(params, network, epoch, seed, entries)
+    }
+
+    fn of_sorted(
+        params: &Arc<NetworkParams>,
+        network: NetworkId,
+        epoch: u32,
+        seed: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Self {
+        let leaf_hashes: Vec<_> = entries
+            .iter()
+            .map(|entry| merkle::leaf_hash(&entry.leaf().to_bytes()))
+            .collect();
+        let header = Header {
+            cell: Cell::WHOLE,
+            epoch,
+            count: entries.len() as u32,
+            params: network,
+            seed,
+            bans: [0; 32],
+            previous_certificate: [0; 32],
+            next_committee: [0; 32],
+            tree: merkle::root(&leaf_hashes),
+        };
+        let numbered = || entries.iter().zip(0u32..);
+        let mut by_short: Vec<_> = numbered().map(|(entry, i)| (entry.short, i)).collect();
+        by_short.sort_unstable();
+        let mut by_node: Vec<_> = numbered().map(|(entry, i)| (entry.node, i)).collect();
+        by_node.sort_unstable();
+        let mixes: Vec<_> = numbered()
+            .filter(|(entry, _)| entry.capability.weight() > 0)
+            .map(|(_, i)| i)
+            .collect();
+        let totals = Totals {
+            mixes: mixes.len() as u32,
+            weight: entries
+                .iter()
+                .map(|entry| u64::from(entry.capability.weight()))
+                .sum(),
+            rate_mhz: entries
+                .iter()
+                .map(|entry| lowest_rate(params, entry.capability))
+                .sum(),
+        };
+        let root = header.root();
+        Self {
+            params: params.clone(),
+            header,
+            root,
+            entries,
+            leaf_hashes,
+            by_short,
+            by_node,
+            mixes,
+            totals,
+        }
+    }
+
+    /// The epoch it describes.
+    pub fn epoch(&self) -> u32 {
+        self.header.epoch
+    }
+
+    /// The network's parameters.
+    pub fn params(&self) -> &Arc<NetworkParams> {
+        &self.params
+    }
+
+    /// Number of nodes, leaves of weight 0 included.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Node `i` in the order of the leaves.
+    pub fn entry(&self, i: usize) -> Option<&Entry> {
+        self.entries.get(i)
+    }
+
+    /// All nodes in the order of the leaves.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Where a node stands in the order of the leaves.
+    pub fn position_of(&self, short: &ShortId) -> Option<usize> {
+        let at = self
+            .by_short
+            .binary_search_by(|(key, _)| key.cmp(short))
+            .ok()?;
+        Some(self.by_short.get(at)?.1 as usize)
+    }
+
+    /// The node with this short id.
+    pub fn by_short(&self, short: &ShortId) -> Option<&Entry> {
+        self.entries.get(self.position_of(short)?)
+    }
+
+    /// The node with this identity.
+    pub fn by_node(&self, node: &NodeId) -> Option<&Entry> {
+        let at = self
+            .by_node
+            .binary_search_by(|(key, _)| key.cmp(node))
+            .ok()?;
+        self.entries.get(self.by_node.get(at)?.1 as usize)
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What nodes compare, 32 B.
+    pub fn root(&self) -> [u8; 32] {
+        self.root
+    }
+
+    /// Sum of the effective weights.
+    pub fn total_weight(&self) -> u64 {
+        self.totals.weight
+    }
+
+    /// The public totals.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Whether no certificate stands behind this set. Always, in union mode; shown wherever a user looks.
+    pub fn degraded(&self) -> bool {
+        self.header.previous_certificate == [0; 32]
+    }
+
+    /// Proof that leaves `start .. start + len` belong to the tree; see [`merkle::verify`].
+    pub fn prove(&self, start: usize, len: usize) -> Option<Vec<[u8; 32]>> {
+        merkle::prove(&self.leaf_hashes, start, len)
+    }
+
+    /// The `k` nodes that hold a mailbox, nearest first: XOR-closest in position to H(box id) among those that hold at all.
+    /// Fewer if the directory has fewer. One pass over the set.
+    pub fn holders(&self, box_id: &[u8; 32], k: usize) -> Vec<ShortId> {
+        let target = Position::of_box(box_id);
+        let mut near: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.capability.holder())
+            .map(|entry| (entry.position.distance(&target), entry.short))
+            .collect();
+        if k == 0 {
+            return Vec::new();
+        }
+        if k < near.len() {
+            near.select_nth_unstable(k - 1);
+            near.truncate(k);
+        }
+        near.sort_unstable();
+        near.into_iter().map(|(_, short)| short).collect()
+    }
+
+    /// Indices (in the order of the leaves) of the nodes of weight above zero.
+    pub(crate) fn mixes_indices(&self) -> &[u32] {
+        &self.mixes
+    }
+}
+
+impl Entry {
+    fn new(genesis_seed: &[u8; 32], descriptor: Arc<Descriptor>, beat: Arc<Beat>) -> Self {
+        let node = descriptor.id();
+        Self {
+            node,
+            short: beat.short_id(),
+            position: Position::of_node(genesis_seed, &node),
+            capability: descriptor.fields().capability.and(beat.fields().capability),
+            descriptor,
+            beat,
+        }
+    }
+}
+
+/// The least that a node of this weight sends, so that the flock is never larger than the traffic can fill.
+fn lowest_rate(params: &NetworkParams, capability: Capability) -> u64 {
+    let rates = match capability.weight() {
+        0 => params.rates_mobile_bg,
+        1..=7 => params.rates_eco,
+        _ => params.rates_strong,
+    };
+    rates.iter().map(|rate| u64::from(*rate)).sum()
+}
+
+#[cfg(test)]
+mod tests;

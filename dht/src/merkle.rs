@@ -1,0 +1,188 @@
+//! The tree over the leaves, and proofs that a contiguous run of leaves belongs to it.
+//!
+//! The shape is RFC 6962's: a tree of n > 1 leaves splits at the largest power of two below n. The hash is BLAKE3 with a context
+//! of its own for leaves, inner nodes and the empty tree. A single inclusion proof is the proof of a run of one. Knows nothing of
+//! what a leaf means. SPEC.md §6.
+
+use crate::id::derive;
+
+/// Most hashes in a proof: two per level of a tree of 2³² leaves.
+pub const MAX_PROOF: usize = 64;
+
+/// Hash of one leaf.
+pub fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
+    derive("murmuration/v1/tree-leaf", &[leaf])
+}
+
+/// Root of a tree over leaf hashes, in order.
+pub fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
+    match leaves {
+        [] => derive("murmuration/v1/tree-empty", &[]),
+        [one] => *one,
+        _ => {
+            let (left, right) = leaves.split_at(split(leaves.len()));
+            node_hash(&root(left), &root(right))
+        }
+    }
+}
+
+/// Proof that leaves `start .. start + len` stand where they stand: the roots of the maximal subtrees outside the run, left to
+/// right. `None` if the run is empty or exceeds the tree.
+pub fn prove(leaves: &[[u8; 32]], start: usize, len: usize) -> Option<Vec<[u8; 32]>> {
+    let end = start.checked_add(len)?;
+    if len == 0 || end > leaves.len() {
+        return None;
+    }
+    let mut out = Vec::new();
+    collect(leaves, 0, start, end, &mut out);
+    Some(out)
+}
+
+/// Whether `run` stands at `start` in the tree of `count` leaves with this root. Work is bounded by the run and the proof.
+pub fn verify(
+    tree: &[u8; 32],
+    count: usize,
+    start: usize,
+    run: &[[u8; 32]],
+    proof: &[[u8; 32]],
+) -> bool {
+    let Some(end) = start.checked_add(run.len()) else {
+        return false;
+    };
+    if run.is_empty() || end > count || proof.len() > MAX_PROOF {
+        return false;
+    }
+    let mut walk = Walk {
+        start,
+        end,
+        run,
+        proof: proof.iter(),
+    };
+    walk.subtree(0, count).is_some_and(|root| root == *tree) && walk.proof.next().is_none()
+}
+
+fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    derive("murmuration/v1/tree-node", &[left, right])
+}
+
+/// The largest power of two below `n`, for n ≥ 2.
+fn split(n: usize) -> usize {
+    n.next_power_of_two() / 2
+}
+
+fn collect(leaves: &[[u8; 32]], offset: usize, start: usize, end: usize, out: &mut Vec<[u8; 32]>) {
+    let last = offset + leaves.len();
+    if last <= start || end <= offset {
+        out.push(root(leaves));
+    } else if start <= offset && last <= end {
+        // Wholly inside the run: the verifier computes it.
+    } else {
+        let (left, right) = leaves.split_at(split(leaves.len()));
+        collect(left, offset, start, end, out);
+        collect(right, offset + left.len(), start, end, out);
+    }
+}
+
+struct Walk<'a> {
+    start: usize,
+    end: usize,
+    run: &'a [[u8; 32]],
+    proof: core::slice::Iter<'a, [u8; 32]>,
+}
+
+impl Walk<'_> {
+    /// Root of the subtree over `offset .. offset + len`, taken from the proof or computed from the run.
+    fn subtree(&mut self, offset: usize, len: usize) -> Option<[u8; 32]> {
+        let last = offset + len;
+        if last <= self.start || self.end <= offset {
+            return self.proof.next().copied();
+        }
+        if self.start <= offset && last <= self.end {
+            return self
+                .run
+                .get(offset - self.start..last - self.start)
+                .map(root);
+        }
+        let left_len = split(len);
+        let left = self.subtree(offset, left_len)?;
+        let right = self.subtree(offset + left_len, len - left_len)?;
+        Some(node_hash(&left, &right))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn leaves(n: usize) -> Vec<[u8; 32]> {
+        (0..n).map(|i| leaf_hash(&i.to_le_bytes())).collect()
+    }
+
+    #[test]
+    fn every_leaf_of_small_trees_is_proved() {
+        for n in 1..40 {
+            let leaves = leaves(n);
+            let tree = root(&leaves);
+            for i in 0..n {
+                let proof = prove(&leaves, i, 1).unwrap();
+                assert!(verify(&tree, n, i, &leaves[i..=i], &proof));
+                assert!(
+                    n == 1 || !verify(&tree, n, (i + 1) % n, &leaves[i..=i], &proof),
+                    "index is bound, n {n} i {i}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_no_inner_node_and_the_empty_tree_is_neither() {
+        let two = leaves(2);
+        assert_ne!(root(&two), leaf_hash(&[two[0], two[1]].concat()));
+        assert_ne!(root(&[]), leaf_hash(&[]));
+        assert_eq!(prove(&two, 1, 2), None);
+        assert_eq!(prove(&two, 0, 0), None);
+        assert!(!verify(&root(&[]), 0, 0, &[], &[]));
+    }
+
+    #[test]
+    fn a_huge_claimed_count_costs_little() {
+        let one = leaves(1);
+        assert!(!verify(
+            &one[0],
+            usize::MAX / 2,
+            5,
+            &one,
+            &[[0; 32]; MAX_PROOF]
+        ));
+        assert!(!verify(&one[0], usize::MAX, usize::MAX, &one, &[]));
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_proved_and_bound(n in 1usize..200, a in 0usize..200, b in 0usize..200, flip in 0usize..1000) {
+            let leaves = leaves(n);
+            let tree = root(&leaves);
+            let start = a % n;
+            let len = 1 + b % (n - start);
+            let proof = prove(&leaves, start, len).unwrap();
+            prop_assert!(proof.len() <= MAX_PROOF);
+            let run = &leaves[start..start + len];
+            prop_assert!(verify(&tree, n, start, run, &proof));
+            // Any other leaf, proof hash or length fails.
+            let mut wrong = run.to_vec();
+            wrong[flip % len][flip % 32] ^= 1;
+            prop_assert!(!verify(&tree, n, start, &wrong, &proof));
+            if !proof.is_empty() {
+                let mut wrong = proof.clone();
+                wrong[flip % proof.len()][flip % 32] ^= 1;
+                prop_assert!(!verify(&tree, n, start, run, &wrong));
+                prop_assert!(!verify(&tree, n, start, run, &proof[1..]));
+            }
+            let mut longer = proof.clone();
+            longer.push([0; 32]);
+            prop_assert!(!verify(&tree, n, start, run, &longer));
+        }
+    }
+}

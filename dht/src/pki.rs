@@ -1,0 +1,457 @@
+//! The PKI as a sans-IO state machine: records in by gossip and lookups, one directory per epoch out.
+//!
+//! Union mode: the set of an epoch is every valid beat known for it, so a late first beat joins at once. Certificates,
+//! reconciliation and fault proofs come on top later. The rooms: `store` keeps and checks records, `announce` repeats our own,
+//! `lookup` decides what to ask Kademlia for, `serve` what to answer, `snapshot` what survives a restart. SPEC.md §11.
+
+use crate::{
+    beat::Beat,
+    bundle::{self, Record},
+    counters::{Counters, DropReason, Verdict},
+    descriptor::Descriptor,
+    directory::Directory,
+    epoch,
+    id::{Cell, NodeId, short_id},
+    network::NetworkParams,
+    page::{self, Entries, Head, Page},
+};
+use mix::{NetworkId, ShortId, time::Moment};
+use rand_chacha::ChaCha20Rng;
+use std::sync::Arc;
+
+mod announce;
+mod lookup;
+mod serve;
+mod snapshot;
+mod store;
+
+use announce::Announce;
+use lookup::{Lookups, Wanted};
+use serve::Serve;
+pub use snapshot::SnapshotError;
+use store::{Outcome, Store};
+
+/// What a stranger can make grow, and how far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caps {
+    /// Nodes known, by descriptor. When full, one that has no beat in a kept epoch gives way (longest unheard first), never our
+    /// own; if there is none, the newcomer is refused.
+    pub nodes: usize,
+    /// Beats kept until their descriptor arrives. When full, the oldest gives way.
+    pub parked: usize,
+    /// Changes of one descriptor taken within one epoch.
+    pub changes_per_epoch: u8,
+    /// Records to gossip onwards. When full, further ones aren't.
+    pub relay: usize,
+    /// Lookups asked for and not yet done.
+    pub lookups: usize,
+    /// Foreign roots whose pages are fetched at the same time. Further ones are left for the next head lookup.
+    pub fetches: usize,
+    /// Foreign roots remembered as fetched. When full, the oldest is forgotten.
+    pub fetched: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            nodes: 8_192,
+            parked: 1_024,
+            changes_per_epoch: 4,
+            relay: 256,
+            lookups: 8,
+            fetches: 4,
+            fetched: 64,
+        }
+    }
+}
+
+/// A record of our own. Hand it over only after it is on disk: there is one beat per node and epoch, ever.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum OwnRecord {
+    /// Our descriptor; a higher `seq` replaces the one before.
+    Descriptor(Descriptor),
+    /// Our beat of one epoch. The descriptor must have been published before.
+    Beat(Beat),
+}
+
+/// Why a record of our own is refused: our caller's mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Signed by another identity, or not at all.
+    #[error("the record is not signed by this node")]
+    NotOurs,
+    /// Another beat of ours is known for this epoch; wait for the next epoch.
+    #[error("a different beat of this node exists for epoch {0}")]
+    SecondBeat(u32),
+    /// An epoch that is over or too far ahead.
+    #[error("epoch {0} is not open for beats")]
+    Epoch(u32),
+    /// A beat before any descriptor.
+    #[error("publish the descriptor before the first beat")]
+    NoDescriptor,
+    /// A descriptor with a lower or equal `seq` than the one known, or not valid now.
+    #[error("the descriptor is outdated or not valid now")]
+    Descriptor,
+}
+
+/// One node's view of who there is.
+///
+/// Order of calls: feed it with [`handle_bundle`](Self::handle_bundle), [`handle_record`](Self::handle_record),
+/// [`handle_lookup_done`](Self::handle_lookup_done) and [`publish`](Self::publish); call
+/// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) has come; after any of these drain
+/// [`poll_bundle`](Self::poll_bundle), [`poll_lookup`](Self::poll_lookup) and [`poll_serve`](Self::poll_serve), and if
+/// [`changed`](Self::changed) says so, take the [`directory`](Self::directory) anew. Time may jump in both directions.
+#[derive(Debug)]
+pub struct Pki {
+    params: Arc<NetworkParams>,
+    network: NetworkId,
+    own: NodeId,
+    own_short: ShortId,
+    now: Moment,
+    /// The epoch of `now`; `None` before the first call.
+    current: Option<u32>,
+    counters: Counters,
+    rng: ChaCha20Rng,
+    store: Store,
+    announce: Announce,
+    lookups: Lookups,
+    serve: Serve,
+}
+
+impl Pki {
+    /// A view that knows nobody yet. The genesis seed comes from the parameters. `rng` draws the order of page lookups, jitter
+    /// and salts.
+    pub fn new(params: Arc<NetworkParams>, own: NodeId, caps: Caps, rng: ChaCha20Rng) -> Self {
+        let network = params.id();
+        let own_short = short_id(&network, &own);
+        Self {
+            network,
+            own,
+            own_short,
+            now: Moment(0),
+            current: None,
+            counters: Counters::default(),
+            rng,
+            store: Store::new(params.clone(), network, own_short, caps),
+            announce: Announce::new(caps.relay),
+            lookups: Lookups::new(&params, caps),
+            serve: Serve::default(),
+            params,
+        }
+    }
+
+    /// Takes a gossip message, ≤ 64 records. Records known already cost no signature check. The verdict is for the gossip layer;
+    /// it never depends on which check failed beyond what [`DropReason::blames_sender`] says.
+    pub fn handle_bundle(&mut self, now: Moment, bytes: &[u8]) -> Verdict {
+        self.advance(now);
+        let (cell, records) = match bundle::decode(bytes) {
+            Ok(decoded) => decoded,
+            Err(reason) => return self.drop(reason),
+        };
+        if cell != Cell::WHOLE {
+            return self.drop(DropReason::Network);
+        }
+        self.take(&records)
+    }
+
+    /// Takes a value that a Kademlia lookup found under `key`. What isn't a head or page of that key, or isn't wanted, is
+    /// dropped; what is, is unpacked into records that are checked one by one.
+    pub fn handle_record(&mut self, now: Moment, key: &[u8; 32], bytes: &[u8]) -> Verdict {
+        self.advance(now);
+        let result = match self.lookups.wanted(key) {
+            Some(Wanted::Head { epoch }) => self.take_head(key, epoch, bytes),
+            Some(Wanted::Page { .. }) => self.take_page(key, bytes),
+            None => Err(DropReason::Unwanted),
+        };
+        result.unwrap_or_else(|reason| self.drop(reason))
+    }
+
+    /// A lookup has ended, with or without values. Without this call it counts as ended after a while.
+    pub fn handle_lookup_done(&mut self, now: Moment, key: &[u8; 32]) {
+        self.advance(now);
+        self.lookups.done(key);
+    }
+
+    /// Takes a record of our own, after it is durable, and gossips it: at once, then a few times more with growing pauses, so
+    /// that neighbours who were not there yet learn it.
+    ///
+    /// # Errors
+    /// [`PublishError`] on what no correct caller does. The same record twice is no error.
+    pub fn publish(&mut self, now: Moment, record: OwnRecord) -> Result<(), PublishError> {
+        self.advance(now);
+        match record {
+            OwnRecord::Descriptor(descriptor) => self.publish_descriptor(descriptor)?,
+            OwnRecord::Beat(beat) => self.publish_beat(beat)?,
+        }
+        self.announce.restart(self.now);
+        Ok(())
+    }
+
+    /// Gossips our current records again soon: call it when the first gossip peers appear.
+    pub fn announce(&mut self, now: Moment) {
+        self.advance(now);
+        self.announce.restart(self.now);
+    }
+
+    /// The next bundle to gossip, at most [`bundle::MAX_BUNDLE_LEN`] bytes.
+    pub fn poll_bundle(&mut self) -> Option<Vec<u8>> {
+        self.announce.poll()
+    }
+
+    /// The next key to look up by Kademlia: head records (up to 3 distinct values are useful) and pages (one is). Answers go to
+    /// [`handle_record`](Self::handle_record), the end to [`handle_lookup_done`](Self::handle_lookup_done).
+    pub fn poll_lookup(&mut self) -> Option<[u8; 32]> {
+        self.lookups.poll(self.now)
+    }
+
+    /// The next record this node must serve to lookups, replacing what it served under that key. Keep each for
+    /// [`serve_for`](Self::serve_for). Heads come after the pages they point at.
+    pub fn poll_serve(&mut self) -> Option<([u8; 32], Vec<u8>)> {
+        self.serve.poll()
+    }
+
+    /// How long a served record is kept unless replaced: two epochs.
+    pub fn serve_for(&self) -> mix::time::Span {
+        mix::time::Span::from_millis(self.params.epoch_ms.saturating_mul(2))
+    }
+
+    /// The set of an epoch: the previous, current or next one. Built when asked for after a change, then shared. `None` for other
+    /// epochs and before any beat is known.
+    pub fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
+        self.store.directory(epoch)
+    }
+
+    /// Whether a directory changed since this was last asked.
+    pub fn changed(&mut self) -> bool {
+        self.store.take_changed()
+    }
+
+    /// Who a short id is and where: its identity and binary multiaddrs. Also for nodes without a beat in any kept epoch.
+    pub fn known(&self, short: &ShortId) -> Option<(NodeId, &[Vec<u8>])> {
+        let descriptor = self.store.descriptor(short)?;
+        Some((descriptor.id(), &descriptor.fields().addresses))
+    }
+
+    /// Everyone known, for a restart: who to dial.
+    pub fn peers(&self) -> impl Iterator<Item = (ShortId, NodeId, &[Vec<u8>])> {
+        self.store
+            .descriptors()
+            .filter(|(short, _)| **short != self.own_short)
+            .map(|(short, descriptor)| {
+                (
+                    *short,
+                    descriptor.id(),
+                    descriptor.fields().addresses.as_slice(),
+                )
+            })
+    }
+
+    /// Our own beat of an epoch, if published or learned back from others after lost state: then there must not be another.
+    pub fn own_beat(&self, epoch: u32) -> Option<&Arc<Beat>> {
+        self.store.beat(epoch, &self.own_short)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let current = self.current?;
+        let turn = [
+            epoch::start_of(&self.params, current.saturating_add(1)),
+            epoch::cutoff(&self.params, current.saturating_add(1)),
+        ];
+        turn.into_iter()
+            .filter(|at| *at > self.now)
+            .chain(self.announce.timeout())
+            .chain(self.lookups.timeout())
+            .chain(self.serve.timeout(&self.store))
+            .min()
+    }
+
+    /// Turns epochs, repeats own records, asks for heads, renews what is served.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.advance(now);
+        let Some(current) = self.current else { return };
+        self.announce.fire(
+            self.now,
+            current,
+            &self.params,
+            &self.store,
+            self.own_short,
+            &mut self.rng,
+        );
+        let mut targets = vec![current];
+        let next = current.saturating_add(1);
+        if self.now >= epoch::cutoff(&self.params, next) {
+            targets.push(next);
+        }
+        self.lookups.fire(
+            self.now,
+            &targets,
+            &self.network,
+            &self.store,
+            &mut self.rng,
+        );
+        self.serve.fire(self.now, &targets, &mut self.store);
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The network id.
+    pub fn network(&self) -> &NetworkId {
+        &self.network
+    }
+
+    /// The network's parameters.
+    pub fn params(&self) -> &Arc<NetworkParams> {
+        &self.params
+    }
+
+    /// Our own identity and short id.
+    pub fn own(&self) -> (NodeId, ShortId) {
+        (self.own, self.own_short)
+    }
+
+    fn advance(&mut self, now: Moment) {
+        self.now = now;
+        let epoch = epoch::epoch_at(&self.params, now);
+        if self.current != Some(epoch) {
+            self.current = Some(epoch);
+            self.store.turn(epoch);
+            self.lookups.turn(now, epoch);
+            self.serve.turn(epoch);
+        }
+    }
+
+    fn drop(&mut self, reason: DropReason) -> Verdict {
+        self.counters.drop(reason);
+        if reason.blames_sender() {
+            Verdict::Reject
+        } else {
+            Verdict::Ignore
+        }
+    }
+
+    /// Takes records until one is plainly forged.
+    fn take(&mut self, records: &[Record<'_>]) -> Verdict {
+        let mut verdict = Verdict::Ignore;
+        for record in records {
+            let outcome = match record {
+                Record::Descriptor(bytes) => {
+                    self.store
+                        .insert_descriptor(self.now, bytes, &mut self.counters)
+                }
+                Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
+            };
+            match outcome {
+                Outcome::New => verdict = Verdict::Accept,
+                Outcome::Seen => self.counters.seen += 1,
+                Outcome::Parked(epoch) => {
+                    self.counters.parked += 1;
+                    self.lookups.hurry(self.now, epoch);
+                }
+                Outcome::Dropped(reason) => {
+                    if self.drop(reason) == Verdict::Reject {
+                        return Verdict::Reject;
+                    }
+                }
+            }
+        }
+        for beat in self.store.take_resolved() {
+            self.announce.relay(self.now, beat);
+        }
+        verdict
+    }
+
+    fn take_head(
+        &mut self,
+        key: &[u8; 32],
+        epoch: u32,
+        bytes: &[u8],
+    ) -> Result<Verdict, DropReason> {
+        let head = Head::decode(bytes)?;
+        let header = &head.header;
+        if head.key() != *key || header.seed != self.store.seed(epoch) {
+            return Err(DropReason::Unwanted);
+        }
+        if header.count == 0 || header.count as usize > self.store.caps().nodes {
+            return Err(DropReason::Full);
+        }
+        self.counters.fetched += 1;
+        let own_root = self
+            .store
+            .directory(epoch)
+            .map(|directory| directory.root());
+        let root = header.root();
+        if own_root == Some(root) || !self.lookups.start_fetch(self.now, header, &mut self.rng) {
+            return Ok(Verdict::Ignore);
+        }
+        Ok(Verdict::Accept)
+    }
+
+    fn take_page(&mut self, key: &[u8; 32], bytes: &[u8]) -> Result<Verdict, DropReason> {
+        let page = Page::decode(bytes)?;
+        if page.key() != *key {
+            return Err(DropReason::Unwanted);
+        }
+        let Entries::Records(pairs) = &page.entries else {
+            return Err(DropReason::Unwanted);
+        };
+        self.counters.fetched += 1;
+        let mut verdict = Verdict::Ignore;
+        for pair in pairs {
+            match self.take(&[
+                Record::Descriptor(&pair.descriptor),
+                Record::Beat(&pair.beat),
+            ]) {
+                // Who serves a forged record serves nothing else we would read; another server may have the page.
+                Verdict::Reject => return Ok(Verdict::Reject),
+                Verdict::Accept => verdict = Verdict::Accept,
+                Verdict::Ignore => {}
+            }
+        }
+        self.lookups.page_read(key);
+        Ok(verdict)
+    }
+
+    fn publish_descriptor(&mut self, descriptor: Descriptor) -> Result<(), PublishError> {
+        if descriptor.id() != self.own || descriptor.verify(&self.network).is_err() {
+            return Err(PublishError::NotOurs);
+        }
+        match self.store.insert_own_descriptor(self.now, descriptor) {
+            Outcome::New | Outcome::Seen => {
+                self.announce.descriptor_changed();
+                Ok(())
+            }
+            _ => Err(PublishError::Descriptor),
+        }
+    }
+
+    fn publish_beat(&mut self, beat: Beat) -> Result<(), PublishError> {
+        if beat.short_id() != self.own_short || beat.verify(&self.network, &self.own).is_err() {
+            return Err(PublishError::NotOurs);
+        }
+        if self.store.descriptor(&self.own_short).is_none() {
+            return Err(PublishError::NoDescriptor);
+        }
+        let epoch = beat.epoch();
+        match self
+            .store
+            .insert_beat(self.now, beat.as_bytes(), &mut self.counters)
+        {
+            Outcome::New | Outcome::Seen => Ok(()),
+            Outcome::Dropped(DropReason::Equivocation) => Err(PublishError::SecondBeat(epoch)),
+            _ => Err(PublishError::Epoch(epoch)),
+        }
+    }
+}
+
+/// The key of the head record of an epoch, for whoever serves or asks by hand.
+pub fn head_key(network: &NetworkId, epoch: u32) -> [u8; 32] {
+    page::head_key(network, Cell::WHOLE, epoch)
+}
+
+#[cfg(test)]
+mod tests;

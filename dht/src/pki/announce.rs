@@ -1,0 +1,165 @@
+//! What this node gossips: its own records, repeated with growing pauses, and records it could not forward when they came.
+//!
+//! A message that a gossip layer published before it had peers is lost without a trace, so own records are repeated. Each bundle
+//! has a fresh salt; neighbours that know its records ignore it, so a repetition travels one hop only.
+
+use super::store::Store;
+use crate::{
+    beat::Beat,
+    bundle::{BundleWriter, MAX_BUNDLE_RECORDS, Record},
+    epoch::random_span,
+    id::Cell,
+    network::NetworkParams,
+};
+use mix::{
+    ShortId,
+    time::{Moment, Span},
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+use std::{collections::VecDeque, sync::Arc};
+
+/// Repetitions after the first announcement.
+const REPEATS: u32 = 5;
+/// Announcements in which a changed descriptor is sent along to everyone; repetitions always carry it.
+const FRESH: u32 = 2;
+/// Bundles waiting to be polled.
+const OUT: usize = 8;
+/// How long records to relay are collected.
+const RELAY_PAUSE: Span = Span::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Announce {
+    /// When own records are sent next, and which repetition that is.
+    next: Option<(Moment, u32)>,
+    /// First announcements of the present descriptor so far.
+    descriptor_sent: u32,
+    relay: VecDeque<Arc<Beat>>,
+    relay_at: Option<Moment>,
+    relay_cap: usize,
+    out: VecDeque<Vec<u8>>,
+}
+
+impl Announce {
+    pub(super) fn new(relay_cap: usize) -> Self {
+        Self {
+            next: None,
+            descriptor_sent: 0,
+            relay: VecDeque::new(),
+            relay_at: None,
+            relay_cap,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Something of ours is new: send it at the next timeout, then repeat.
+    pub(super) fn restart(&mut self, now: Moment) {
+        self.next = Some((now, 0));
+    }
+
+    pub(super) fn descriptor_changed(&mut self) {
+        self.descriptor_sent = 0;
+    }
+
+    /// Gossip someone else's beat, which we ignored while we could not check it.
+    pub(super) fn relay(&mut self, now: Moment, beat: Arc<Beat>) {
+        if self.relay.len() < self.relay_cap {
+            self.relay.push_back(beat);
+            self.relay_at.get_or_insert(now + RELAY_PAUSE);
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Vec<u8>> {
+        self.out.pop_front()
+    }
+
+    pub(super) fn timeout(&self) -> Option<Moment> {
+        self.next
+            .map(|(at, _)| at)
+            .into_iter()
+            .chain(self.relay_at)
+            .min()
+    }
+
+    pub(super) fn fire(
+        &mut self,
+        now: Moment,
+        current: u32,
+        params: &NetworkParams,
+        store: &Store,
+        own: ShortId,
+        rng: &mut ChaCha20Rng,
+    ) {
+        if let Some((at, repeat)) = self.next
+            && at <= now
+        {
+            self.send_own(repeat, current, store, own, rng);
+            self.next = (repeat < REPEATS).then(|| {
+                let pause = base_pause(params).times(1 << repeat);
+                (now + pause + random_span(pause, rng), repeat + 1)
+            });
+        }
+        if self.relay_at.is_some_and(|at| at <= now) {
+            self.send_relay(store, rng);
+            self.relay_at = (!self.relay.is_empty()).then(|| now + RELAY_PAUSE);
+        }
+    }
+
+    fn send_own(
+        &mut self,
+        repeat: u32,
+        current: u32,
+        store: &Store,
+        own: ShortId,
+        rng: &mut ChaCha20Rng,
+    ) {
+        let Some(descriptor) = store.descriptor(&own) else {
+            return;
+        };
+        let mut bundle = BundleWriter::new(Cell::WHOLE, rng.next_u32());
+        if repeat > 0 || self.descriptor_sent < FRESH {
+            bundle.push(Record::Descriptor(descriptor.as_bytes()));
+        }
+        for epoch in [current, current.saturating_add(1)] {
+            if let Some(beat) = store.beat(epoch, &own) {
+                bundle.push(Record::Beat(beat.as_bytes()));
+            }
+        }
+        if repeat == 0 {
+            self.descriptor_sent = self.descriptor_sent.saturating_add(1);
+        }
+        self.push(bundle);
+    }
+
+    fn send_relay(&mut self, store: &Store, rng: &mut ChaCha20Rng) {
+        let mut bundle = BundleWriter::new(Cell::WHOLE, rng.next_u32());
+        // Others may lack the descriptor as we did.
+        while bundle.len() + 2 <= MAX_BUNDLE_RECORDS
+            && let Some(beat) = self.relay.front()
+        {
+            let fits = store
+                .descriptor(&beat.short_id())
+                .is_none_or(|held| bundle.push(Record::Descriptor(held.as_bytes())))
+                && bundle.push(Record::Beat(beat.as_bytes()));
+            if !fits {
+                break;
+            }
+            self.relay.pop_front();
+        }
+        self.push(bundle);
+    }
+
+    fn push(&mut self, bundle: BundleWriter) {
+        if !bundle.is_empty() {
+            if self.out.len() >= OUT {
+                self.out.pop_front();
+            }
+            self.out.push_back(bundle.finish());
+        }
+    }
+}
+
+/// The first pause between repetitions: a fortieth of an epoch, between a quarter of a second and half a minute.
+fn base_pause(params: &NetworkParams) -> Span {
+    Span::from_millis((params.epoch_ms / 40).clamp(250, 30_000))
+}

@@ -1,0 +1,433 @@
+//! The records: who is known, which beats each kept epoch has, which wait for their descriptor.
+//!
+//! Holds [`Store`], the only place where records are checked and believed. Every map a stranger can grow is capped here. Knows
+//! nothing of gossip or lookups. SPEC.md §11.
+
+use super::Caps;
+use crate::{
+    beat::{BEAT_LEN, Beat},
+    counters::{Counters, DropReason},
+    descriptor::Descriptor,
+    directory::Directory,
+    epoch,
+    id::short_id,
+    network::NetworkParams,
+};
+use mix::{
+    NetworkId, ShortId,
+    time::{Moment, Span},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+mod parked;
+
+use parked::Parked;
+
+/// What became of one record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    New,
+    Seen,
+    /// Kept unchecked until its descriptor arrives; of this epoch.
+    Parked(u32),
+    Dropped(DropReason),
+}
+
+#[derive(Debug)]
+pub(super) struct Store {
+    params: Arc<NetworkParams>,
+    network: NetworkId,
+    genesis_seed: [u8; 32],
+    own: ShortId,
+    caps: Caps,
+    current: u32,
+    known: BTreeMap<ShortId, Known>,
+    /// Known nodes without a beat in any kept epoch, longest unheard first.
+    idle: BTreeSet<(u64, ShortId)>,
+    /// Grows with each record taken in: the order in which nodes were heard.
+    clock: u64,
+    epochs: BTreeMap<u32, EpochSet>,
+    parked: Parked,
+    /// Beats that left `parked` valid: gossip could not forward them when they came.
+    resolved: Vec<Arc<Beat>>,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    descriptor: Arc<Descriptor>,
+    /// Kept epochs in which it has a beat.
+    beats: u8,
+    heard: u64,
+    /// Changes taken in the epoch named.
+    changes: (u32, u8),
+}
+
+#[derive(Debug, Default)]
+struct EpochSet {
+    beats: BTreeMap<ShortId, Arc<Beat>>,
+    /// Ids seen with two different beats; no further signature of theirs is checked in this epoch.
+    equivocators: BTreeSet<ShortId>,
+    directory: Option<Arc<Directory>>,
+    stale: bool,
+}
+
+impl Store {
+    pub(super) fn new(
+        params: Arc<NetworkParams>,
+        network: NetworkId,
+        own: ShortId,
+        caps: Caps,
+    ) -> Self {
+        Self {
+            genesis_seed: params.genesis_seed(),
+            params,
+            network,
+            own,
+            caps,
+            current: 0,
+            known: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            clock: 0,
+            epochs: BTreeMap::new(),
+            parked: Parked::new(caps.parked),
+            resolved: Vec::new(),
+            changed: false,
+        }
+    }
+
+    pub(super) fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    pub(super) fn seed(&self, epoch: u32) -> [u8; 32] {
+        epoch::union_seed(&self.genesis_seed, epoch)
+    }
+
+    /// Keeps the previous, the current and the next epoch. The outgoing set is built now: once over, it doesn't change.
+    pub(super) fn turn(&mut self, current: u32) {
+        self.current = current;
+        if let Some(previous) = current.checked_sub(1) {
+            self.directory(previous);
+        }
+        let gone: Vec<_> = self
+            .epochs
+            .keys()
+            .copied()
+            .filter(|e| !self.keeps(*e))
+            .collect();
+        for epoch in gone {
+            let Some(set) = self.epochs.remove(&epoch) else {
+                continue;
+            };
+            for short in set.beats.keys() {
+                self.release(short);
+            }
+        }
+        self.parked
+            .keep(|epoch| epoch >= current && epoch <= current.saturating_add(1));
+        self.forget_expired();
+        self.changed = true;
+    }
+
+    pub(super) fn insert_descriptor(
+        &mut self,
+        now: Moment,
+        bytes: &[u8],
+        counters: &mut Counters,
+    ) -> Outcome {
+        let descriptor = match Descriptor::decode(bytes) {
+            Ok(descriptor) => descriptor,
+            Err(reason) => return Outcome::Dropped(reason),
+        };
+        let short = short_id(&self.network, &descriptor.id());
+        let outcome = self.weigh(now, &short, &descriptor);
+        if outcome != Outcome::New {
+            return outcome;
+        }
+        counters.verified += 1;
+        if let Err(reason) = descriptor.verify(&self.network) {
+            return Outcome::Dropped(reason);
+        }
+        let outcome = self.keep(short, descriptor);
+        if outcome == Outcome::New {
+            counters.descriptors += 1;
+            self.resolve(now, &short, counters);
+        }
+        outcome
+    }
+
+    /// Our own, verified by the caller; not limited by churn.
+    pub(super) fn insert_own_descriptor(&mut self, now: Moment, descriptor: Descriptor) -> Outcome {
+        match self.weigh(now, &self.own, &descriptor) {
+            Outcome::New | Outcome::Dropped(DropReason::Churn) => self.keep(self.own, descriptor),
+            outcome => outcome,
+        }
+    }
+
+    pub(super) fn insert_beat(
+        &mut self,
+        now: Moment,
+        bytes: &[u8; BEAT_LEN],
+        counters: &mut Counters,
+    ) -> Outcome {
+        let Some((epoch, short)) = Beat::peek(bytes) else {
+            return Outcome::Dropped(DropReason::Version);
+        };
+        if let Some(set) = self.epochs.get(&epoch) {
+            if set.beats.get(&short).is_some_and(|held| held.says(bytes)) {
+                return Outcome::Seen;
+            }
+            if set.equivocators.contains(&short) {
+                return Outcome::Dropped(DropReason::Equivocation);
+            }
+        }
+        if !self.open(now, epoch) {
+            return Outcome::Dropped(DropReason::Epoch);
+        }
+        let Some(known) = self.known.get(&short) else {
+            return if self.parked.push(epoch, short, *bytes) {
+                Outcome::Parked(epoch)
+            } else {
+                Outcome::Seen
+            };
+        };
+        let beat = match Beat::decode(bytes) {
+            Ok(beat) => beat,
+            Err(reason) => return Outcome::Dropped(reason),
+        };
+        counters.verified += 1;
+        if let Err(reason) = beat.verify(&self.network, &known.descriptor.id()) {
+            return Outcome::Dropped(reason);
+        }
+        self.admit(Arc::new(beat), counters)
+    }
+
+    /// The set of a kept epoch, built if it changed since.
+    pub(super) fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
+        let seed = self.seed(epoch);
+        let set = self.epochs.get_mut(&epoch)?;
+        if set.stale || set.directory.is_none() {
+            let records = set.beats.iter().filter_map(|(short, beat)| {
+                Some((self.known.get(short)?.descriptor.clone(), beat.clone()))
+            });
+            set.directory = Some(Arc::new(Directory::build(
+                &self.params,
+                epoch,
+                seed,
+                records,
+            )));
+            set.stale = false;
+        }
+        set.directory
+            .clone()
+            .filter(|directory| !directory.is_empty())
+    }
+
+    pub(super) fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Whether the set of an epoch changed since its directory was built.
+    pub(super) fn is_stale(&self, epoch: u32) -> bool {
+        self.epochs.get(&epoch).is_some_and(|set| set.stale)
+    }
+
+    pub(super) fn beats(&self, epoch: u32) -> usize {
+        self.epochs.get(&epoch).map_or(0, |set| set.beats.len())
+    }
+
+    pub(super) fn beat(&self, epoch: u32, short: &ShortId) -> Option<&Arc<Beat>> {
+        self.epochs.get(&epoch)?.beats.get(short)
+    }
+
+    pub(super) fn descriptor(&self, short: &ShortId) -> Option<&Arc<Descriptor>> {
+        self.known.get(short).map(|known| &known.descriptor)
+    }
+
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = (&ShortId, &Arc<Descriptor>)> {
+        self.known
+            .iter()
+            .map(|(short, known)| (short, &known.descriptor))
+    }
+
+    /// Beats of the current and the next epoch.
+    pub(super) fn live_beats(&self) -> impl Iterator<Item = &Arc<Beat>> {
+        self.epochs
+            .range(self.current..)
+            .flat_map(|(_, set)| set.beats.values())
+    }
+
+    pub(super) fn has_parked(&self, epoch: u32) -> bool {
+        self.parked.has(epoch)
+    }
+
+    pub(super) fn take_resolved(&mut self) -> Vec<Arc<Beat>> {
+        core::mem::take(&mut self.resolved)
+    }
+
+    /// Whether beats of an epoch are taken: from the opening of its window (clocks differ) until it is over.
+    fn open(&self, now: Moment, epoch: u32) -> bool {
+        let tolerance = Span::from_millis(self.params.clock_tolerance_ms);
+        let from = epoch::beat_window(&self.params, epoch).from;
+        epoch >= self.current && epoch <= self.current.saturating_add(1) && now + tolerance >= from
+    }
+
+    fn keeps(&self, epoch: u32) -> bool {
+        epoch.saturating_add(1) >= self.current && epoch <= self.current.saturating_add(1)
+    }
+
+    /// Everything about a descriptor that costs no signature check.
+    fn weigh(&self, now: Moment, short: &ShortId, descriptor: &Descriptor) -> Outcome {
+        let fields = descriptor.fields();
+        if let Some(known) = self.known.get(short) {
+            let held = &known.descriptor;
+            if held.body() == descriptor.body() {
+                return Outcome::Seen;
+            }
+            // Of two with one seq everyone takes the one with the lower hash, or views would never agree.
+            let newer = fields.seq > held.fields().seq
+                || (fields.seq == held.fields().seq && descriptor.hash() < held.hash());
+            if !newer {
+                return Outcome::Dropped(DropReason::Outdated);
+            }
+            if known.changes.0 == self.current && known.changes.1 >= self.caps.changes_per_epoch {
+                return Outcome::Dropped(DropReason::Churn);
+            }
+        }
+        let tolerance = Span::from_millis(self.params.clock_tolerance_ms);
+        if !descriptor.covers(now - tolerance, now + tolerance) {
+            return Outcome::Dropped(DropReason::Validity);
+        }
+        Outcome::New
+    }
+
+    fn keep(&mut self, short: ShortId, descriptor: Descriptor) -> Outcome {
+        self.clock += 1;
+        let heard = self.clock;
+        let descriptor = Arc::new(descriptor);
+        if let Some(known) = self.known.get_mut(&short) {
+            let made = if known.changes.0 == self.current {
+                known.changes.1
+            } else {
+                0
+            };
+            known.changes = (self.current, made.saturating_add(1));
+            known.descriptor = descriptor;
+            if known.beats == 0 {
+                self.idle.remove(&(known.heard, short));
+                self.idle.insert((heard, short));
+            }
+            known.heard = heard;
+            self.touch(&short);
+            return Outcome::New;
+        }
+        if self.known.len() >= self.caps.nodes && !self.evict() && short != self.own {
+            return Outcome::Dropped(DropReason::Full);
+        }
+        self.known.insert(
+            short,
+            Known {
+                descriptor,
+                beats: 0,
+                heard,
+                changes: (self.current, 0),
+            },
+        );
+        self.idle.insert((heard, short));
+        Outcome::New
+    }
+
+    /// Makes room by forgetting the node that is idle and longest unheard.
+    fn evict(&mut self) -> bool {
+        let Some(victim) = self
+            .idle
+            .iter()
+            .find(|(_, short)| *short != self.own)
+            .copied()
+        else {
+            return false;
+        };
+        self.idle.remove(&victim);
+        self.known.remove(&victim.1);
+        true
+    }
+
+    /// A verified beat: the first of its id and epoch is kept, a different second one is an equivocation.
+    fn admit(&mut self, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
+        let short = beat.short_id();
+        let set = self.epochs.entry(beat.epoch()).or_default();
+        if set.beats.contains_key(&short) {
+            set.equivocators.insert(short);
+            return Outcome::Dropped(DropReason::Equivocation);
+        }
+        set.beats.insert(short, beat);
+        set.stale = true;
+        self.changed = true;
+        counters.beats += 1;
+        if let Some(known) = self.known.get_mut(&short) {
+            known.beats += 1;
+            self.idle.remove(&(known.heard, short));
+        }
+        Outcome::New
+    }
+
+    /// Checks the beats that waited for this descriptor.
+    fn resolve(&mut self, now: Moment, short: &ShortId, counters: &mut Counters) {
+        for bytes in self.parked.take(short) {
+            match self.insert_beat(now, &bytes, counters) {
+                Outcome::New => {
+                    let held = Beat::peek(&bytes)
+                        .and_then(|(epoch, short)| self.beat(epoch, &short).cloned());
+                    self.resolved.extend(held);
+                }
+                Outcome::Dropped(reason) => counters.drop(reason),
+                Outcome::Seen | Outcome::Parked(_) => {}
+            }
+        }
+    }
+
+    /// A changed descriptor changes the current and the next set, if it is in them. What is over stays as it was.
+    fn touch(&mut self, short: &ShortId) {
+        for (_, set) in self.epochs.range_mut(self.current..) {
+            if set.beats.contains_key(short) {
+                set.stale = true;
+                self.changed = true;
+            }
+        }
+    }
+
+    /// A beat of this node left the kept epochs.
+    fn release(&mut self, short: &ShortId) {
+        let Some(known) = self.known.get_mut(short) else {
+            return;
+        };
+        known.beats = known.beats.saturating_sub(1);
+        if known.beats == 0 {
+            self.idle.insert((known.heard, *short));
+        }
+    }
+
+    /// Idle nodes whose descriptor ended before the previous epoch are of no use any more.
+    fn forget_expired(&mut self) {
+        let horizon = epoch::start_of(&self.params, self.current.saturating_sub(1)).as_millis();
+        let Self {
+            idle, known, own, ..
+        } = self;
+        idle.retain(|(_, short)| {
+            let expired = known
+                .get(short)
+                .is_none_or(|known| known.descriptor.fields().valid_until <= horizon);
+            if expired && short != own {
+                known.remove(short);
+            }
+            !expired || short == own
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;
