@@ -30,7 +30,8 @@ mod contacts;
 mod duration;
 mod inbox;
 mod messages;
-mod print;
+pub(crate) mod print;
+pub(crate) mod progress;
 mod seam;
 mod status;
 mod up;
@@ -235,18 +236,9 @@ pub fn main() -> ExitCode {
     };
     let mut out = Out::stdout(cli.json);
     let result = match cli.command {
-        // These two bring their own runtimes.
-        Command::Demo(args) => {
-            return seam::demo(DemoArgs {
-                json: cli.json,
-                ..args
-            });
-        }
         Command::Sim(args) => {
-            return seam::sim(SimArgs {
-                json: cli.json,
-                ..args
-            });
+            let args = SimArgs { json: cli.json, ..args };
+            sim(&args, &mut out)
         }
         command => {
             runtime().and_then(|runtime| runtime.block_on(execute(cli.data, command, &mut out)))
@@ -258,6 +250,10 @@ pub fn main() -> ExitCode {
 async fn execute(data: Option<PathBuf>, command: Command, out: &mut Out) -> Result<u8, Error> {
     if let Command::Completions { shell } = command {
         return status::completions(shell, out);
+    }
+    if let Command::Demo(args) = command {
+        let args = DemoArgs { json: out.is_json(), ..args };
+        return crate::demo::run(&args, out).await;
     }
     let data = datadir::locate(data)?;
     match command {
@@ -271,6 +267,20 @@ async fn execute(data: Option<PathBuf>, command: Command, out: &mut Out) -> Resu
         Command::Status => status::status(&Client::new(&data)?, out).await,
         Command::Demo(_) | Command::Sim(_) | Command::Completions { .. } => Ok(0),
     }
+}
+
+#[cfg(feature = "sim")]
+fn sim(args: &SimArgs, out: &mut Out) -> Result<u8, Error> {
+    crate::sim::command(args, out)
+}
+
+#[cfg(not(feature = "sim"))]
+fn sim(_args: &SimArgs, _out: &mut Out) -> Result<u8, Error> {
+    Err(Error::new(
+        ErrorKind::Usage,
+        "this build has no simulator",
+        "build it with `--features sim`",
+    ))
 }
 
 /// Prints an error and gives the exit code. A reader of our output that went away is no error.

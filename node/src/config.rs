@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use dht::network::NetworkParams;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -50,6 +51,8 @@ pub enum NetworkChoice {
     Testnet,
     /// The parameters in this file (canonical CBOR).
     File(PathBuf),
+    /// These parameters, from a program that embeds the node.
+    Params(Box<NetworkParams>),
 }
 
 /// How much a node sends, relays and holds.
@@ -167,10 +170,32 @@ impl NetworkChoice {
         }
     }
 
+    /// The parameters that every node of the network agrees on.
+    ///
+    /// # Errors
+    /// `Network` if a file can't be read or does not hold a network's parameters.
+    pub fn params(&self) -> Result<NetworkParams, Error> {
+        let path = match self {
+            Self::Local => return Ok(NetworkParams::local()),
+            Self::Testnet => return Ok(NetworkParams::testnet()),
+            Self::Params(params) => return Ok((**params).clone()),
+            Self::File(path) => path,
+        };
+        let wrong = |why: String| {
+            Error::new(
+                ErrorKind::Network,
+                format!("the network file {} can't be used: {why}", path.display()),
+                "name a network file, `local` or `testnet` with --network",
+            )
+        };
+        let bytes = std::fs::read(path).map_err(|cause| wrong(cause.to_string()))?;
+        NetworkParams::from_cbor(&bytes).map_err(|cause| wrong(cause.to_string()))
+    }
+
     /// Loopback only on `local`, so that trying it out opens no port to the world.
     fn default_listen(&self, quic: bool) -> Vec<String> {
         let ip = match self {
-            Self::Local => "127.0.0.1",
+            Self::Local | Self::Params(_) => "127.0.0.1",
             Self::Testnet | Self::File(_) => "0.0.0.0",
         };
         let mut listen = vec![format!("/ip4/{ip}/tcp/0")];
@@ -187,6 +212,7 @@ impl fmt::Display for NetworkChoice {
             Self::Local => f.write_str("local"),
             Self::Testnet => f.write_str("testnet"),
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::Params(params) => f.write_str(&params.name),
         }
     }
 }
@@ -198,6 +224,17 @@ impl From<NetworkChoice> for String {
 }
 
 impl Profile {
+    /// The three cover streams in this profile, and the declared weight.
+    #[must_use]
+    pub const fn shape(self, params: &NetworkParams) -> (dht::network::Rates, u8) {
+        match self {
+            Self::Mobile => (params.rates_mobile_fg, 0),
+            Self::Eco => (params.rates_eco, 1),
+            Self::Balanced => (params.rates_balanced, 1),
+            Self::Strong => (params.rates_strong, 8),
+        }
+    }
+
     /// The name used in settings and shown by `status`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -29,7 +29,8 @@ use std::sync::Arc;
 use dht::directory::Directory;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
-use dht::pki::{Pki, PkiConfig};
+use dht::flock::Flock;
+use dht::pki::{Caps, Pki};
 use mix::cover::{Stream, Streams};
 use mix::mixer::{Mixer, MixerConfig};
 use mix::time::{Moment, Span};
@@ -41,7 +42,7 @@ use storage::mailbox::{MailboxConfig, Mailboxes};
 use storage::vault::Vault;
 use zeroize::Zeroizing;
 
-pub use dht::pki::Verdict;
+pub use dht::Verdict;
 pub use journal::{Commit, KeyFile};
 
 use crate::core::identity::Identity;
@@ -119,6 +120,9 @@ pub struct Core<B: Backend> {
     counters: Counters,
     pool: PoolMeter,
     next_tick: Moment,
+    flock: Option<Arc<Flock>>,
+    /// Keys of the head records of this epoch and the next.
+    heads: [[u8; 32]; 2],
 }
 
 /// Names a conversation: the hello's id.
@@ -174,20 +178,12 @@ impl<B: Backend> Core<B> {
         let network = params.id();
         let me = identity.node_id();
         let short = ShortId::derive(&network, &me.0);
-        let mixer = Mixer::new(
-            MixerConfig::new(
-                network,
-                short,
-                params.delay_ms.map(Span::from_millis),
-                Span::from_millis(params.hold_ms),
-            ),
-            ChaCha20Rng::from_rng(&mut rng),
-        );
-        let rates = mix::cover::Rates {
-            payload_mhz: config.rates.payload_mhz,
-            fetch_mhz: config.rates.fetch_mhz,
-            loop_mhz: config.rates.loop_mhz,
-        };
+        let mut mixing = MixerConfig::new(network, short);
+        mixing.delays = params.delay_ms.map(Span::from_millis);
+        mixing.hold = Span::from_millis(params.hold_ms);
+        let mixer = Mixer::new(mixing, ChaCha20Rng::from_rng(&mut rng));
+        let [payload, fetch, loop_] = config.rates;
+        let rates = mix::cover::Rates { payload, fetch, loop_ };
         let streams = Streams::new(rates, now, ChaCha20Rng::from_rng(&mut rng));
         let mailboxes = Mailboxes::open(
             backend.clone(),
@@ -203,7 +199,12 @@ impl<B: Backend> Core<B> {
         .map_err(|cause| {
             Error::new(ErrorKind::Storage, cause.to_string(), "see the message; nothing was changed")
         })?;
-        let pki = Pki::new(PkiConfig::new(params.clone(), me), ChaCha20Rng::from_rng(&mut rng));
+        let pki = Pki::new(
+            Arc::new(params.clone()),
+            me,
+            Caps::default(),
+            ChaCha20Rng::from_rng(&mut rng),
+        );
         let mut core = Self {
             network,
             me,
@@ -229,6 +230,8 @@ impl<B: Backend> Core<B> {
             counters: Counters::default(),
             pool: PoolMeter::default(),
             next_tick: now,
+            flock: None,
+            heads: [[0; 32]; 2],
             config,
             rng,
         };
@@ -265,12 +268,13 @@ impl<B: Backend> Core<B> {
 
     /// A lookup found a record.
     pub fn handle_record(&mut self, now: Moment, key: [u8; 32], record: &[u8]) {
-        self.pki.handle_record(now, key, record);
+        // What is wrong with it is counted there.
+        let _ = self.pki.handle_record(now, &key, record);
     }
 
     /// A lookup ended.
     pub fn handle_lookup_done(&mut self, now: Moment, key: [u8; 32]) {
-        self.pki.handle_lookup_done(now, key);
+        self.pki.handle_lookup_done(now, &key);
     }
 
     /// A commit is durable.
@@ -281,7 +285,7 @@ impl<B: Backend> Core<B> {
             self.mailboxes.handle_durable(seq);
         }
         if let Some(seq) = released.tag_seq {
-            self.mixer.handle_synced(now, seq);
+            self.mixer.handle_synced(seq);
         }
         for then in released.freed {
             match then {
@@ -350,12 +354,15 @@ impl<B: Backend> Core<B> {
 
     /// The next key to look up.
     pub fn poll_lookup(&mut self) -> Option<Lookup> {
-        self.pki.poll_lookup().map(|lookup| Lookup { key: lookup.key, many: lookup.many })
+        let key = self.pki.poll_lookup()?;
+        // Heads of different views differ, and each is useful; a page is named by its root.
+        let heads = self.heads;
+        Some(Lookup { key, many: heads.contains(&key) })
     }
 
     /// The next record to serve to others' lookups, and for how long.
     pub fn poll_serve(&mut self) -> Option<([u8; 32], Vec<u8>, Span)> {
-        let keep = Span::from_millis(self.config.params.epoch_ms.saturating_mul(2));
+        let keep = self.pki.serve_for();
         self.pki.poll_serve().map(|(key, value)| (key, value, keep))
     }
 
@@ -417,7 +424,7 @@ impl<B: Backend> Core<B> {
         match event {
             Mixed::Box { body, .. } => self.mailboxes.handle_op(millis(now), &body),
             Mixed::Reply { surb_id, packet } => self.take_reply(now, surb_id, packet),
-            Mixed::Loop { id } => {
+            Mixed::Loop { id, .. } => {
                 if self.loops.remove(&id).is_some() {
                     self.counters.loops_seen += 1;
                 }
@@ -435,8 +442,23 @@ impl<B: Backend> Core<B> {
     }
 
     /// The directory to route by now.
-    fn directory(&self, now: Moment) -> Option<Arc<Directory>> {
+    fn directory(&mut self, now: Moment) -> Option<Arc<Directory>> {
         self.pki.directory(self.epoch(now))
+    }
+
+    /// Who is on duty now: the mixing hops of our routes.
+    fn flock(&mut self, now: Moment) -> Option<Arc<Flock>> {
+        let directory = self.directory(now)?;
+        let slot = dht::flock::slot_at(&self.config.params, now);
+        let known = self.flock.as_ref().filter(|flock| {
+            flock.slot() == slot && Arc::ptr_eq(flock.directory(), &directory)
+        });
+        if let Some(flock) = known {
+            return Some(flock.clone());
+        }
+        let flock = Arc::new(Flock::new(directory, slot));
+        self.flock = Some(flock.clone());
+        Some(flock)
     }
 
     fn tell(&mut self, event: Event) {

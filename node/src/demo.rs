@@ -11,40 +11,38 @@ mod report;
 
 use std::time::Duration;
 
-use crate::cli::print;
-use crate::cli::{DemoArgs, ExitStatus};
+use crate::cli::DemoArgs;
+use crate::cli::print::Out;
+use crate::cli::progress::Progress;
 use crate::env;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
-/// Runs the demo and prints its report; succeeds only if every message was delivered and read.
-pub async fn run(args: &DemoArgs) -> Result<ExitStatus, Error> {
+/// Runs the demo and prints its report; 0 only if every message was delivered and read.
+pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
     let clock = env::Clock::start();
     let limit = Duration::from_secs(args.seconds.unwrap_or_else(|| default_limit(args)));
-    let progress = print::Progress::new(args.json);
-    let outcome =
-        tokio::time::timeout(limit, plan::play(args.nodes, args.messages, &clock, &progress)).await;
+    let progress = Progress::new(args.json);
+    let nodes = usize::try_from(args.nodes).unwrap_or(usize::MAX);
+    let messages = usize::try_from(args.messages).unwrap_or(usize::MAX);
+    let outcome = tokio::time::timeout(limit, plan::play(nodes, messages, &clock, &progress)).await;
     progress.finish();
-    let report = match outcome {
-        Ok(report) => report?,
-        Err(_) => {
-            return Err(Error::new(
-                crate::error::ErrorKind::Deadline,
-                format!("the demo did not end within {} s", limit.as_secs()),
-                "give it more time with --seconds, or fewer nodes with --nodes",
-            ));
-        }
+    let Ok(report) = outcome else {
+        return Err(Error::new(
+            ErrorKind::Deadline,
+            format!("the demo did not end within {} s", limit.as_secs()),
+            "give it more time with --seconds, or fewer nodes with --nodes",
+        ));
     };
+    let report = report?;
     if args.json {
-        print::json(&report.object());
+        out.json(&report.object())?;
     } else {
-        report.print();
+        report.print(out)?;
     }
-    Ok(if report.ok() { ExitStatus::Ok } else { ExitStatus::Failed })
+    Ok(u8::from(!report.ok()))
 }
 
 /// Twice what a quiet two-core machine needs.
 fn default_limit(args: &DemoArgs) -> u64 {
-    let nodes = u64::try_from(args.nodes).unwrap_or(u64::MAX);
-    let messages = u64::try_from(args.messages).unwrap_or(u64::MAX);
-    120u64.saturating_add(nodes.saturating_mul(4)).saturating_add(messages)
+    120 + 4 * u64::from(args.nodes) + u64::from(args.messages)
 }

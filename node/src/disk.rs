@@ -147,8 +147,8 @@ fn load(path: &Path) -> Result<Option<StoredKey>, BackendError> {
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|cause| failed("read", path, &cause))?;
     parse(&bytes).map(Some).ok_or_else(|| BackendError::Corrupt {
-        path: path.display().to_string(),
-        what: "not an epoch file of this version".to_owned(),
+        path: path.to_owned(),
+        detail: "not an epoch file of this version".to_owned(),
     })
 }
 
@@ -172,6 +172,13 @@ fn private() -> OpenOptions {
     options
 }
 
-fn failed(what: &str, path: &Path, cause: &std::io::Error) -> BackendError {
-    BackendError::Io { what: format!("{what} {}", path.display()), cause: cause.to_string() }
+fn failed(what: &'static str, path: &Path, cause: &std::io::Error) -> BackendError {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    let source = std::io::Error::new(cause.kind(), format!("{what}: {cause}"));
+    let path = path.to_owned();
+    match cause.kind() {
+        StorageFull => BackendError::Full { path },
+        PermissionDenied | ReadOnlyFilesystem => BackendError::Unwritable { path, source },
+        _ => BackendError::Io { path, source },
+    }
 }

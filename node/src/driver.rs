@@ -85,25 +85,28 @@ impl<B: Backend + Sync> Driver<B> {
         while !self.stopping {
             self.carry();
             let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
-            tokio::select! {
-                event = self.net.events.recv() => match event {
-                    Some(event) => self.take_net_events(event),
-                    None => break,
-                },
-                request = self.requests.recv() => match request {
-                    Some(request) => self.serve(request),
-                    None => break,
-                },
-                done = wait_for(&mut self.commit) => self.committed(done),
-                () = sleep_until(wake) => self.core.handle_timeout(self.clock.now()),
+            let input = tokio::select! {
+                event = self.net.events.recv() => Input::Net(event),
+                request = self.requests.recv() => Input::Request(request),
+                done = wait_for(&mut self.commit) => Input::Committed(done),
+                () = sleep_until(wake) => Input::Time,
                 permit = self.net.commands.reserve(), if !self.backlog.is_empty() => {
                     if let (Ok(permit), Some(command)) = (permit, self.backlog.pop_front()) {
                         permit.send(command);
                     }
+                    Input::Time
                 }
-                _ = clock_check.tick() => {
-                    let now = self.clock.now();
-                    self.core.handle_clock_skew(now, self.clock.skew());
+                _ = clock_check.tick() => Input::ClockCheck,
+            };
+            match input {
+                Input::Net(Some(event)) => self.take_net_events(event),
+                Input::Request(Some(request)) => self.serve(request),
+                Input::Net(None) | Input::Request(None) => break,
+                Input::Committed(done) => self.committed(done),
+                // Looked at with everything else in `carry`.
+                Input::Time => {}
+                Input::ClockCheck => {
+                    self.core.handle_clock_skew(self.clock.now(), self.clock.skew());
                 }
             }
         }
@@ -275,13 +278,22 @@ impl<B: Backend + Sync> Driver<B> {
         let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.net.task).await;
     }
 
-    fn node_view(&self) -> NodeView {
+    fn node_view(&mut self) -> NodeView {
         NodeView {
             peer_id: self.peer_id.clone(),
             listen: self.listen.iter().map(ToString::to_string).collect(),
             ..self.core.node_view(self.clock.now())
         }
     }
+}
+
+/// What woke the loop.
+enum Input {
+    Net(Option<NetEvent>),
+    Request(Option<Request>),
+    Committed((Commit, Result<(), BackendError>)),
+    Time,
+    ClockCheck,
 }
 
 async fn wait_for(

@@ -67,3 +67,10 @@ pub fn entropy() -> Result<ChaCha20Rng, Error> {
 fn system_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
+
+/// Milliseconds of a monotonic timer, for the network layer's pauses.
+#[must_use]
+pub fn monotonic_millis() -> std::sync::Arc<dyn Fn() -> u64 + Send + Sync> {
+    let started = Instant::now();
+    std::sync::Arc::new(move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

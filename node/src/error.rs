@@ -94,6 +94,19 @@ impl Error {
         }))
     }
 
+    /// The store refused.
+    #[must_use]
+    pub fn storage(cause: storage::backend::BackendError) -> Self {
+        Self::new(ErrorKind::Storage, cause.to_string(), "do what the message says and start again")
+            .with_source(cause)
+    }
+
+    /// A mistake of ours.
+    #[must_use]
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message, "report this as a bug")
+    }
+
     /// The same error with the cause below it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {

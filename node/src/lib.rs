@@ -17,6 +17,8 @@ pub mod handle;
 pub mod net;
 pub mod node;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod view;
 
 #[doc = include_str!("../SPEC.md")]

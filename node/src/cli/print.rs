@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 
 /// Where a command prints.
-pub(super) struct Out {
+pub(crate) struct Out {
     stdout: Box<dyn Write + Send>,
     stderr: Box<dyn Write + Send>,
     json: bool,
@@ -20,7 +20,7 @@ pub(super) struct Out {
 
 impl Out {
     /// The process's own streams.
-    pub(super) fn stdout(json: bool) -> Self {
+    pub(crate) fn stdout(json: bool) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = !no_colour && io::stderr().is_terminal();
         Self {
@@ -33,7 +33,7 @@ impl Out {
     }
 
     #[cfg(test)]
-    pub(super) fn to(
+    pub(crate) fn to(
         stdout: impl Write + Send + 'static,
         stderr: impl Write + Send + 'static,
         json: bool,
@@ -48,17 +48,17 @@ impl Out {
     }
 
     /// Whether to print JSON.
-    pub(super) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
     /// Whether the reader of stdout went away.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }
 
     /// One JSON document on its own line.
-    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Error> {
         let text = serde_json::to_string(value).map_err(|error| {
             Error::new(
                 ErrorKind::Internal,
@@ -71,7 +71,7 @@ impl Out {
     }
 
     /// One line for a person.
-    pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Error> {
         // Flushed by line: a program that follows must see it now.
         let written = writeln!(self.stdout, "{text}").and_then(|()| self.stdout.flush());
         written.map_err(|error| {
@@ -86,7 +86,7 @@ impl Out {
     }
 
     /// Rows under headings, columns aligned, two spaces between them.
-    pub(super) fn table<const N: usize>(
+    pub(crate) fn table<const N: usize>(
         &mut self,
         heads: [&str; N],
         rows: &[[String; N]],
@@ -106,7 +106,7 @@ impl Out {
     }
 
     /// A remark beside the result, never mixed into it.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         if !self.json {
             // Nobody left to tell if stderr is gone.
             let _ = writeln!(self.stderr, "{text}");
@@ -114,7 +114,7 @@ impl Out {
     }
 
     /// An error: two lines on stderr, or one JSON document on stdout.
-    pub(super) fn error(&mut self, error: &Error) {
+    pub(crate) fn error(&mut self, error: &Error) {
         if self.json {
             let document = serde_json::json!({
                 "error": { "code": error.code(), "message": error.message(), "fix": error.fix() }
@@ -134,7 +134,7 @@ impl Out {
 
 /// Text from elsewhere on a terminal: line breaks and tabs stay, other control characters are
 /// shown instead of obeyed.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         // Bidirectional overrides and marks can make a line read as another.
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

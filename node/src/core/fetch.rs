@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use mix::ShortId;
-use mix::sphinx::{BODY_LEN, Class, Hop, SurbKeys};
+use mix::sphinx::{BODY_LEN, Class, SurbKeys};
 use mix::time::{Moment, Span};
 use mix::Packet;
 use rand_core::Rng;
@@ -215,12 +215,6 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// Our own hop of the current epoch: the last of every reply's path.
-    pub(super) fn own_hop(&self, now: Moment) -> Option<Hop> {
-        let epoch = self.epoch(now);
-        Some(Hop { id: self.short, key: self.keys.public(epoch)?, epoch })
-    }
-
     fn lost(&mut self, now: Moment, purpose: Purpose) {
         match purpose {
             Purpose::Box { conversation, id } => {
@@ -324,7 +318,7 @@ impl<B: Backend> Core<B> {
     }
 
     /// The holders of an inbox key.
-    pub(super) fn inbox_holders(&self, now: Moment, key: &[u8; 32]) -> Option<Vec<ShortId>> {
+    pub(super) fn inbox_holders(&mut self, now: Moment, key: &[u8; 32]) -> Option<Vec<ShortId>> {
         let k = usize::from(self.config.params.inbox_holders);
         Some(self.directory(now)?.holders(key, k))
     }

@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
-use mix::route::RouteError;
 use mix::sphinx::{BODY_LEN, Class, Exit, Hop};
 use mix::time::Moment;
 use mix::ShortId;
@@ -175,31 +174,22 @@ impl<B: Backend> Core<B> {
 
     /// A route drawn without regard to our own links, as a reply takes it.
     pub(super) fn draw(&mut self, now: Moment, to: &ShortId, class: Class) -> Option<Vec<Hop>> {
-        let directory = self.directory(now)?;
+        let flock = self.flock(now)?;
         let params = &self.config.params;
         let hops = match class {
             Class::Strong => params.strong_hops,
             Class::Fast | Class::Slow => params.mixing_hops,
         };
-        let last = if *to == self.short {
-            self.own_hop(now)?
-        } else {
-            mix::route::Topology::hop_of(directory.as_ref(), to)?
-        };
-        let drawn = mix::route::draw(
-            directory.as_ref(),
+        mix::route::draw(
+            flock.as_ref(),
             usize::from(hops),
-            last,
-            &self.short,
+            to,
+            self.short,
             usize::try_from(params.min_live).unwrap_or(usize::MAX),
             params.subnet_rule,
             &mut self.rng,
-        );
-        match drawn {
-            Ok(path) => Some(path),
-            Err(RouteError::TooFewMixes { .. }) => None,
-            Err(_) => None,
-        }
+        )
+        .ok()
     }
 
     /// A deposit nobody will ever fetch, alike in everything that can be seen.

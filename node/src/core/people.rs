@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use mix::time::Moment;
 use storage::backend::Backend;
+use zeroize::Zeroizing;
 
 use super::records::{AddressRecord, Contact, ContactId, MessageId, Received, Sent, hex, key};
 use super::{ConversationId, Core, Then};
@@ -24,7 +25,42 @@ use crate::session::identity::ContactSecret;
 #[derive(Debug)]
 pub(super) struct Talk {
     pub(super) contact: ContactId,
+    /// Whether our hello began it.
+    ours: bool,
+    /// When that hello was made, Unix milliseconds.
+    since: u64,
     pub(super) conversation: Conversation,
+}
+
+impl Talk {
+    /// As saved: `contact 16 | ours 1 | since 8 | snapshot`.
+    fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(self.contact.to_vec());
+        bytes.push(u8::from(self.ours));
+        bytes.extend_from_slice(&self.since.to_le_bytes());
+        bytes.extend_from_slice(&self.conversation.snapshot());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8], params: ConversationParams) -> Result<Self, Error> {
+        let damaged = || damaged("conversation");
+        let (contact, rest) = bytes.split_first_chunk::<16>().ok_or_else(damaged)?;
+        let (ours, rest) = rest.split_first().ok_or_else(damaged)?;
+        let (since, snapshot) = rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        let conversation = Conversation::restore(snapshot, params).map_err(|cause| {
+            Error::new(
+                ErrorKind::Storage,
+                format!("a saved conversation can't be read: {cause}"),
+                "use the version that wrote it, or restore the data directory from a backup",
+            )
+        })?;
+        Ok(Self {
+            contact: *contact,
+            ours: *ours != 0,
+            since: u64::from_le_bytes(*since),
+            conversation,
+        })
+    }
 }
 
 /// An address that can be given to others.
@@ -76,18 +112,9 @@ impl<B: Backend> Core<B> {
         }
         let params = self.conversation_params();
         for (name, bytes) in self.read_state(key::CONVERSATION)? {
-            let damaged = || damaged("conversation");
-            let (contact, snapshot) = bytes.split_first_chunk::<16>().ok_or_else(damaged)?;
-            let conversation = Conversation::restore(snapshot, params).map_err(|cause| {
-                Error::new(
-                    ErrorKind::Storage,
-                    format!("a saved conversation can't be read: {cause}"),
-                    "use the version that wrote it, or restore the data directory from a backup",
-                )
-            })?;
+            let talk = Talk::from_bytes(&bytes, params)?;
             let id = name.strip_prefix(key::CONVERSATION).and_then(super::records::unhex16);
-            let talk = Talk { contact: *contact, conversation };
-            self.people.talks.insert(id.ok_or_else(damaged)?, talk);
+            self.people.talks.insert(id.ok_or_else(|| damaged("conversation"))?, talk);
         }
         for (_, bytes) in self.read_state(key::SENT)? {
             let sent: Sent = decode(&bytes, "message")?;
@@ -169,9 +196,7 @@ impl<B: Backend> Core<B> {
     /// Writes a conversation as it is now.
     pub(super) fn save_talk(&mut self, id: &ConversationId) {
         let Some(talk) = self.people.talks.get(id) else { return };
-        let mut bytes = talk.contact.to_vec();
-        bytes.extend_from_slice(&talk.conversation.snapshot());
-        let bytes = zeroize::Zeroizing::new(bytes);
+        let bytes = talk.to_bytes();
         self.write_state(&key::of(key::CONVERSATION, id), &bytes);
     }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use dht::beat::{Beat, BeatFields};
 use dht::descriptor::{Capability, Descriptor, DescriptorFields};
+use dht::pki::OwnRecord;
 use dht::id::NodeId;
 use mix::route::Topology;
 use mix::time::Moment;
-use mix::{EpochKey, MixPublic, MixSecret, ShortId};
+use mix::{EpochKey, MixPublic, MixSecret};
 use storage::backend::Backend;
 
 use super::journal::KeyFile;
@@ -35,6 +36,8 @@ pub(super) struct KeyPlan {
     usable: BTreeMap<u32, MixPublic>,
     /// Made and being written; nothing may use them yet.
     pending: BTreeMap<u32, (EpochKey, Beat)>,
+    /// Beats of those keys.
+    beats: BTreeMap<u32, Beat>,
     /// Epochs to sit out: a beat is on disk whose key is not.
     lost: Vec<u32>,
     /// When the beat of the next epoch is due.
@@ -42,13 +45,10 @@ pub(super) struct KeyPlan {
     listen: Vec<Vec<u8>>,
     descriptor: Option<Descriptor>,
     saved_view: u32,
+    closed: bool,
 }
 
 impl KeyPlan {
-    pub(super) fn public(&self, epoch: u32) -> Option<MixPublic> {
-        self.usable.get(&epoch).copied()
-    }
-
     fn knows(&self, epoch: u32) -> bool {
         self.usable.contains_key(&epoch)
             || self.pending.contains_key(&epoch)
@@ -130,7 +130,7 @@ impl<B: Backend> Core<B> {
                 )
             })?;
             self.keys.usable.insert(one.epoch, public);
-            self.pki.publish(now, dht::pki::OwnRecord::Beat(beat));
+            self.keys.beats.insert(one.epoch, beat);
         }
         let current = self.epoch(now);
         for epoch in beats.keys().copied() {
@@ -143,17 +143,28 @@ impl<B: Backend> Core<B> {
             }
         }
         if let Some((_, bytes)) = self.read_state(key::PKI)?.into_iter().next() {
-            self.pki.restore(now, &bytes);
+            // A cache: what can't be read is learned again.
+            let _ = self.pki.restore(now, &bytes);
         }
         Ok(())
+    }
+
+    /// The node is about to stop: what others told us is kept for a quick start.
+    pub fn close(&mut self, _now: Moment) {
+        if !std::mem::replace(&mut self.keys.closed, true) {
+            let view = self.pki.snapshot();
+            self.write_state(key::PKI, &view);
+        }
     }
 
     /// Everything that comes due by itself.
     pub(super) fn upkeep(&mut self, now: Moment) {
         let epoch = self.epoch(now);
+        self.heads = [epoch, epoch + 1].map(|e| dht::pki::head_key(&self.network, e));
         self.mailboxes.set_epochs(epoch.saturating_sub(1), epoch.saturating_add(1));
         for gone in self.mixer.drop_expired_keys(now) {
             self.keys.usable.remove(&gone);
+            self.keys.beats.remove(&gone);
             self.erase_key(gone);
         }
         self.keys.lost.retain(|lost| *lost >= epoch);
@@ -228,7 +239,20 @@ impl<B: Backend> Core<B> {
         let public = epoch_key.public();
         if self.mixer.add_key(epoch_key, []).is_ok() {
             self.keys.usable.insert(epoch, public);
-            self.pki.publish(now, dht::pki::OwnRecord::Beat(beat));
+            self.keys.beats.insert(epoch, beat);
+            self.publish_beats(now);
+        }
+    }
+
+    /// Publishes our beats, once a descriptor says who they are from.
+    fn publish_beats(&mut self, now: Moment) {
+        if self.keys.descriptor.is_none() {
+            return;
+        }
+        for beat in self.keys.beats.values() {
+            if let Err(error) = self.pki.publish(now, OwnRecord::Beat(beat.clone())) {
+                tracing::warn!(%error, "this node's beat was not published");
+            }
         }
     }
 
@@ -258,7 +282,10 @@ impl<B: Backend> Core<B> {
         match Descriptor::sign(&self.network, &self.identity.signer(), fields) {
             Ok(descriptor) => {
                 self.keys.descriptor = Some(descriptor.clone());
-                self.pki.publish(now, dht::pki::OwnRecord::Descriptor(descriptor));
+                if let Err(error) = self.pki.publish(now, OwnRecord::Descriptor(descriptor)) {
+                    tracing::warn!(%error, "this node's descriptor was not published");
+                }
+                self.publish_beats(now);
             }
             Err(error) => tracing::error!(%error, "this node can't describe itself"),
         }
@@ -280,12 +307,11 @@ impl<B: Backend> Core<B> {
             return;
         }
         let mut wanted: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
-        for directory in [epoch, epoch + 1].into_iter().filter_map(|e| self.pki.directory(e)) {
-            for node in directory.nodes() {
-                if *node != self.me && wanted.len() < MAX_LINKS {
-                    let short = ShortId::derive(&self.network, &node.0);
-                    let addresses = self.pki.known(&short).map(|(_, list)| list.to_vec());
-                    wanted.entry(*node).or_insert_with(|| addresses.unwrap_or_default());
+        for directory in [epoch, epoch + 1].map(|e| self.pki.directory(e)).into_iter().flatten() {
+            for entry in directory.nodes() {
+                let node = entry.node();
+                if node != self.me && wanted.len() < MAX_LINKS {
+                    wanted.entry(node).or_insert_with(|| entry.addresses().to_vec());
                 }
             }
         }

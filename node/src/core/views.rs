@@ -1,6 +1,5 @@
 //! What users see of the core, in the words of the product contract.
 
-use mix::route::Topology;
 use mix::time::Moment;
 use storage::backend::Backend;
 
@@ -11,9 +10,10 @@ use crate::view::{CounterView, NodeView};
 impl<B: Backend> Core<B> {
     /// The node as `status` shows it; the driver adds peer id and listen addresses.
     #[must_use]
-    pub fn node_view(&self, now: Moment) -> NodeView {
+    pub fn node_view(&mut self, now: Moment) -> NodeView {
         let epoch = self.epoch(now);
         let directory = self.pki.directory(epoch);
+        let on_duty = self.flock(now).map_or(0, |flock| flock.len());
         let params = &self.config.params;
         NodeView {
             ready: self.ready.can_route(),
@@ -23,10 +23,7 @@ impl<B: Backend> Core<B> {
             certified: false,
             degraded: directory.as_ref().is_none_or(|all| all.degraded()),
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
-            on_duty: directory.as_ref().map_or(0, |all| {
-                let slot = dht::flock::slot_at(params, now);
-                (0..all.mixes()).filter(|index| dht::flock::on_duty(all, slot, *index)).count()
-            }),
+            on_duty,
             profile: self.config.profile.clone(),
             network: params.name.clone(),
             ..NodeView::default()

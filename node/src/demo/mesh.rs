@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dht::network::NetworkParams;
 
-use crate::config::{Network, NodeConfig, Profile};
+use crate::config::{NetworkChoice, NodeConfig, Profile};
 use crate::error::{Error, ErrorKind};
 use crate::handle::NodeHandle;
 use crate::node::Node;
@@ -52,7 +52,7 @@ impl Mesh {
         let known = self.addresses.iter().take(index).rev().chain(self.addresses.iter().skip(index + 1));
         let bootstrap = known.filter(|text| !text.is_empty()).take(BOOTSTRAPS).cloned().collect();
         let config = NodeConfig {
-            network: Network::Params(Box::new(self.network.clone())),
+            network: NetworkChoice::Params(Box::new(self.network.clone())),
             profile: Profile::Balanced,
             listen: vec!["/ip4/127.0.0.1/tcp/0".to_owned()],
             bootstrap,

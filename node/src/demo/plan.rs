@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::mesh::{Mesh, agreeing};
 use super::report::{Letter, Report};
-use crate::cli::print::Progress;
+use crate::cli::progress::Progress;
 use crate::env::{self, Clock};
 use crate::error::Error;
 use crate::handle::{NodeHandle, SendRequest};
@@ -32,7 +32,7 @@ pub(super) async fn play(
     progress: &Progress,
 ) -> Result<Report, Error> {
     let started = clock.now();
-    let network = NetworkParams::demo(started.as_millis());
+    let network = NetworkParams::demo(started);
     let mut rng = env::entropy()?;
     let mut mesh = Mesh::new(network)?;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::cli::print;
+use crate::cli::print::Out;
+use crate::error::Error;
 use crate::view::{CounterView, MessageState, MessageView, NodeView};
 
 /// One message and what became of it.
@@ -85,10 +86,10 @@ impl Report {
         })
     }
 
-    pub(super) fn print(&self) {
-        print::line("The life of each message, in seconds after it was submitted:");
+    pub(super) fn print(&self, out: &mut Out) -> Result<(), Error> {
+        out.line("The life of each message, in seconds after it was submitted:")?;
         for letter in &self.letters {
-            print::line(&life(letter));
+            out.line(&life(letter))?;
         }
         let latencies = self.latencies();
         let quantiles = [50, 90, 99].map(|percent| {
@@ -96,8 +97,8 @@ impl Report {
         });
         let total = self.letters.len();
         let share = |state| format!("{} of {total}", self.count(state));
-        print::line("");
-        print::table(&[
+        out.line("")?;
+        let rows = [
             ("nodes", format!("{}, {} agree on the mesh", self.nodes, self.agreeing)),
             ("stored", share(MessageState::Stored)),
             ("delivered", share(MessageState::Delivered)),
@@ -109,7 +110,8 @@ impl Report {
             ("a packet hides among, bits", format!("{:.1}, at most {:.1}", self.entropy_bits(), bits(self.nodes))),
             ("time", format!("{:.1} s", seconds(self.elapsed_ms))),
             ("result", if self.ok() { "all delivered and read" } else { "NOT all delivered" }.to_owned()),
-        ]);
+        ];
+        out.table(["demo", ""], &rows.map(|(name, value)| [name.to_owned(), value]))
     }
 
     fn count(&self, state: MessageState) -> usize {

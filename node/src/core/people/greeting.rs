@@ -191,7 +191,7 @@ impl<B: Backend> Core<B> {
         let id = out.secrets.id();
         let entries = out.entries.iter().map(|entry| entry.to_vec().into()).collect();
         let conversation = Conversation::from_hello(out.secrets, self.conversation_params(), at);
-        self.people.talks.insert(id, Talk { contact: *contact, conversation });
+        self.people.talks.insert(id, Talk { contact: *contact, ours: true, since: at, conversation });
         if let Some(known) = self.people.contacts.get_mut(contact) {
             known.hello = Some(HelloRecord { entries, day: today, conversation: id });
         }
@@ -235,8 +235,9 @@ impl<B: Backend> Core<B> {
         };
         let id = hello.secrets.id();
         let params = self.conversation_params();
+        let since = hello.sent_at;
         let conversation = Conversation::from_hello(hello.secrets, params, now.as_millis());
-        self.people.talks.insert(id, Talk { contact, conversation });
+        self.people.talks.insert(id, Talk { contact, ours: false, since, conversation });
         self.people.greetings.wanted.remove(&contact);
         self.choose_talk(now, &contact);
         // A contact that greets again and again may not fill us up: all but the newest of its
@@ -277,9 +278,7 @@ impl<B: Backend> Core<B> {
         let before = self.active_talk(contact);
         let talks = self.talks_of(contact);
         let is_own = |id: &ConversationId| {
-            self.people.talks.get(id).is_some_and(|talk| {
-                talk.conversation.role() == hello::Role::Initiator
-            })
+            self.people.talks.get(id).is_some_and(|talk| talk.ours)
         };
         let ours = talks.iter().copied().find(|id| is_own(id));
         // The newest of the peer's hellos: an older one belongs to a state it has lost.
@@ -287,7 +286,7 @@ impl<B: Backend> Core<B> {
             .iter()
             .copied()
             .filter(|id| !is_own(id))
-            .max_by_key(|id| self.people.talks.get(id).map(|talk| talk.conversation.sent_at()));
+            .max_by_key(|id| self.people.talks.get(id).map(|talk| talk.since));
         let chosen = match (ours, theirs) {
             (Some(ours), Some(theirs)) => {
                 let answered = self

@@ -232,8 +232,7 @@ impl<B: Backend> Core<B> {
             return;
         }
         let asked: Vec<_> = holders.iter().copied().take(RECEIPTS).collect();
-        let slots = u64::from(self.config.rates.payload_mhz.max(1));
-        let per_copy = Span::from_millis(1_000_000 / slots);
+        let per_copy = Span::from_millis(self.payload_gap_ms());
         for (copy, holder) in (1u64..).zip(&asked) {
             let due = now + self.way() + per_copy.times(copy * 2);
             self.fetches.want_receipt(Receipt { message, id, holder: *holder, due });

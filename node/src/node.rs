@@ -1,0 +1,151 @@
+//! A running node: everything put together on a data directory, real sockets and a real clock.
+
+use libp2p::Multiaddr;
+use rand_core::Rng;
+use storage::backend::disk::DiskBackend;
+use storage::vault::Vault;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::config::NodeConfig;
+use crate::core::identity::Identity;
+use crate::core::{Core, CoreConfig};
+use crate::datadir::DataDir;
+use crate::disk::Disk;
+use crate::driver::Driver;
+use crate::env::{self, Clock};
+use crate::error::{Error, ErrorKind};
+use crate::handle::NodeHandle;
+use crate::net::{self, NetConfig, Tap};
+use crate::view::Event;
+
+/// Requests that may wait for the driver.
+const REQUESTS: usize = 256;
+/// Events a slow listener may be behind.
+const EVENTS: usize = 4096;
+/// Bytes of mailbox entries held for others.
+const QUOTA: u64 = 256 << 20;
+
+/// A node that runs until it is stopped or dropped with all its handles.
+#[derive(Debug)]
+pub struct Node {
+    /// The way in.
+    pub handle: NodeHandle,
+    task: JoinHandle<()>,
+}
+
+/// What tests may add to a node: they see every packet on its links.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// A copy of every frame written and read.
+    pub tap: Option<Tap>,
+}
+
+impl Node {
+    /// Starts a node: takes the data directory, listens, and begins to look for the mesh.
+    ///
+    /// # Errors
+    /// Says what is wrong with the directory, the store, an address or a port, and what to do.
+    pub async fn start(config: NodeConfig) -> Result<Self, Error> {
+        Self::start_with(config, Hooks::default()).await
+    }
+
+    /// As [`Self::start`], with hooks for tests.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(config: NodeConfig, hooks: Hooks) -> Result<Self, Error> {
+        let clock = Clock::start();
+        let mut rng = env::entropy()?;
+        let params = config.network.params()?;
+        let network = params.id();
+        let dir = DataDir::open(&config.data_dir, &mut rng)?;
+        let vault = Vault::new(*dir.vault_key());
+        let backend =
+            DiskBackend::open(dir.path().join("store")).map_err(Error::storage)?;
+        let disk =
+            Disk::new(backend.clone(), dir.path().join("epochs")).map_err(Error::storage)?;
+        let stored = disk.load_keys().map_err(Error::storage)?;
+        let identity = Identity::load_or_create(&backend, &vault, &mut rng)?;
+
+        let mut net_config =
+            NetConfig::new(*identity.node_secret(), network.0, env::monotonic_millis());
+        net_config.listen = addresses(&config.listen)?;
+        net_config.bootstrap = addresses(&config.bootstrap)?;
+        net_config.quic = config.quic;
+        net_config.second_dial_ms = (params.epoch_ms / 20).clamp(500, 3_000);
+        net_config.tap = hooks.tap;
+        rng.fill_bytes(&mut net_config.seed);
+
+        let (rates, weight) = config.profile.shape(&params);
+        let core_config = CoreConfig {
+            params,
+            profile: config.profile.name().to_owned(),
+            rates,
+            weight,
+            quota_bytes: QUOTA,
+        };
+        let peer_id = peer_id(&identity)?;
+        let now = clock.now();
+        let core = Core::open(core_config, identity, backend, vault, stored, now, rng)?;
+        // Sockets last: a node that can't read its store never shows up in the mesh.
+        let net = net::spawn(net_config).await.map_err(|cause| {
+            Error::new(ErrorKind::Network, cause.to_string(), "choose another --listen address")
+        })?;
+        let (requests, incoming) = mpsc::channel(REQUESTS);
+        let (events, _) = broadcast::channel::<(u64, Event)>(EVENTS);
+        let handle = NodeHandle::new(requests, events.clone());
+        let driver = Driver::new(core, clock, net, disk, incoming, events, peer_id);
+        let task = tokio::spawn(async move {
+            driver.run().await;
+            // The directory stays locked until the last write is done.
+            drop(dir);
+        });
+        Ok(Self { handle, task })
+    }
+
+    /// Stops the node and waits until its directory is free again.
+    ///
+    /// # Errors
+    /// `Internal` if the node ended by a mistake of ours.
+    pub async fn stop(self) -> Result<(), Error> {
+        // Already stopped is what we want.
+        let _ = self.handle.stop().await;
+        self.stopped().await
+    }
+
+    /// Waits until the node has ended.
+    ///
+    /// # Errors
+    /// `Internal` if it ended by a mistake of ours.
+    pub async fn stopped(self) -> Result<(), Error> {
+        self.task.await.map_err(|cause| {
+            Error::new(ErrorKind::Internal, "the node ended unexpectedly", "report this as a bug")
+                .with_source(cause)
+        })
+    }
+}
+
+fn addresses(texts: &[String]) -> Result<Vec<Multiaddr>, Error> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|cause| {
+                Error::new(
+                    ErrorKind::Network,
+                    format!("{text:?} is not a multiaddr: {cause}"),
+                    "write it like /ip4/127.0.0.1/tcp/7400",
+                )
+            })
+        })
+        .collect()
+}
+
+fn peer_id(identity: &Identity) -> Result<String, Error> {
+    let public = libp2p::identity::ed25519::PublicKey::try_from_bytes(&identity.node_id().0)
+        .map_err(|cause| {
+            Error::new(ErrorKind::Internal, "the node key is unusable", "report this as a bug")
+                .with_source(cause)
+        })?;
+    Ok(libp2p::identity::PublicKey::from(public).to_peer_id().to_string())
+}
