@@ -9,6 +9,9 @@ use crate::id::derive;
 /// Most hashes in a proof: two per level of a tree of 2³² leaves.
 pub const MAX_PROOF: usize = 64;
 
+/// Most leaves of a tree that a proof speaks of.
+const MAX_LEAVES: usize = u32::MAX as usize;
+
 /// Hash of one leaf.
 pub fn leaf_hash(leaf: &[u8]) -> [u8; 32] {
     derive("murmuration/v1/tree-leaf", &[leaf])
@@ -49,7 +52,7 @@ pub fn verify(
     let Some(end) = start.checked_add(run.len()) else {
         return false;
     };
-    if run.is_empty() || end > count || proof.len() > MAX_PROOF {
+    if run.is_empty() || end > count || count > MAX_LEAVES || proof.len() > MAX_PROOF {
         return false;
     }
     let mut walk = Walk {

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
-use libp2p::identity::{Keypair, PublicKey, ed25519};
+use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub, identify, kad};
 
@@ -313,21 +313,25 @@ impl Overlay {
     }
 }
 
-/// The peer id of a node: the identity hash of its Ed25519 public key. `None` if the bytes are not a key.
+/// What stands before the key in an Ed25519 peer id: identity multihash (0) of 36 bytes, which are the protobuf of a
+/// public key: field 1 (type) = 1 (Ed25519), field 2 (data) = 32 bytes.
+const KEY_PREFIX: [u8; 6] = [0, 36, 8, 1, 18, 32];
+
+/// The peer id of a node. Not checked to be a point of the curve: nobody can prove to own one that is not.
 pub fn peer_id(node: &[u8; 32]) -> Option<PeerId> {
-    let key = ed25519::PublicKey::try_from_bytes(node).ok()?;
-    Some(PublicKey::from(key).to_peer_id())
+    let mut bytes = [0; 38];
+    bytes[..6].copy_from_slice(&KEY_PREFIX);
+    bytes[6..].copy_from_slice(node);
+    PeerId::from_bytes(&bytes).ok()
 }
 
 /// The node id in a peer id. `None` for peers whose key is not Ed25519.
 pub fn node_id(peer: &PeerId) -> Option<[u8; 32]> {
     let hash = peer.as_ref();
-    // An identity multihash (code 0) holds the protobuf of the public key itself.
     if hash.code() != 0 {
         return None;
     }
-    let key = PublicKey::try_decode_protobuf(hash.digest()).ok()?;
-    Some(key.try_into_ed25519().ok()?.to_bytes())
+    hash.digest().strip_prefix(&KEY_PREFIX[2..])?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub struct Caps {
     pub lookups: usize,
     /// Foreign roots whose pages are fetched at the same time. Further ones are left for the next head lookup.
     pub fetches: usize,
-    /// Foreign roots remembered as fetched. When full, the oldest is forgotten.
+    /// Foreign roots remembered as fetched or given up. When full, the oldest is forgotten.
     pub fetched: usize,
 }
 
@@ -161,7 +161,7 @@ impl Pki {
         self.advance(now);
         let result = match self.lookups.wanted(key) {
             Some(Wanted::Head { epoch }) => self.take_head(key, epoch, bytes),
-            Some(Wanted::Page { .. }) => self.take_page(key, bytes),
+            Some(Wanted::Page { root, .. }) => self.take_page(key, &root, bytes),
             None => Err(DropReason::Unwanted),
         };
         result.unwrap_or_else(|reason| self.drop(reason))
@@ -263,7 +263,10 @@ impl Pki {
             .filter(|at| *at > self.now)
             .chain(self.announce.timeout())
             .chain(self.lookups.timeout())
-            .chain(self.serve.timeout(&self.store))
+            .chain(
+                self.serve
+                    .timeout(self.now, &self.targets(current), &self.store),
+            )
             .min()
     }
 
@@ -279,11 +282,7 @@ impl Pki {
             self.own_short,
             &mut self.rng,
         );
-        let mut targets = vec![current];
-        let next = current.saturating_add(1);
-        if self.now >= epoch::cutoff(&self.params, next) {
-            targets.push(next);
-        }
+        let targets = self.targets(current);
         self.lookups.fire(
             self.now,
             &targets,
@@ -314,13 +313,23 @@ impl Pki {
         (self.own, self.own_short)
     }
 
+    /// The epochs that are looked up and served: the current one, and the next after its cut-off.
+    fn targets(&self, current: u32) -> Vec<u32> {
+        let next = current.saturating_add(1);
+        if self.now >= epoch::cutoff(&self.params, next) {
+            vec![current, next]
+        } else {
+            vec![current]
+        }
+    }
+
     fn advance(&mut self, now: Moment) {
         self.now = now;
         let epoch = epoch::epoch_at(&self.params, now);
         if self.current != Some(epoch) {
             self.current = Some(epoch);
             self.store.turn(epoch);
-            self.lookups.turn(now, epoch);
+            self.lookups.turn(now, epoch, &mut self.rng);
             self.serve.turn(epoch);
         }
     }
@@ -391,23 +400,37 @@ impl Pki {
         Ok(Verdict::Accept)
     }
 
-    fn take_page(&mut self, key: &[u8; 32], bytes: &[u8]) -> Result<Verdict, DropReason> {
+    fn take_page(
+        &mut self,
+        key: &[u8; 32],
+        root: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<Verdict, DropReason> {
         let page = Page::decode(bytes)?;
-        if page.key() != *key {
-            return Err(DropReason::Unwanted);
-        }
         let Entries::Records(pairs) = &page.entries else {
             return Err(DropReason::Unwanted);
         };
+        // The proof keeps a liar from passing off a part of the page as the whole.
+        let proved = self
+            .lookups
+            .header(root)
+            .is_some_and(|header| page.verify(header));
+        if page.key() != *key || !proved {
+            return Err(DropReason::Unwanted);
+        }
         self.counters.fetched += 1;
         let mut verdict = Verdict::Ignore;
         for pair in pairs {
-            match self.take(&[
+            let records = [
                 Record::Descriptor(&pair.descriptor),
                 Record::Beat(&pair.beat),
-            ]) {
-                // Who serves a forged record serves nothing else we would read; another server may have the page.
-                Verdict::Reject => return Ok(Verdict::Reject),
+            ];
+            match self.take(&records) {
+                // A root with a forged record in it was made up: nothing more of it is read.
+                Verdict::Reject => {
+                    self.lookups.abandon(root);
+                    return Ok(Verdict::Reject);
+                }
                 Verdict::Accept => verdict = Verdict::Accept,
                 Verdict::Ignore => {}
             }
@@ -420,7 +443,10 @@ impl Pki {
         if descriptor.id() != self.own || descriptor.verify(&self.network).is_err() {
             return Err(PublishError::NotOurs);
         }
-        match self.store.insert_own_descriptor(self.now, descriptor) {
+        match self
+            .store
+            .insert_own_descriptor(self.now, descriptor, &mut self.counters)
+        {
             Outcome::New | Outcome::Seen => {
                 self.announce.descriptor_changed();
                 Ok(())

@@ -124,4 +124,6 @@ fn router(shared: Shared) -> Router {
 }
 
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod tests;

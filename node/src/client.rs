@@ -31,6 +31,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub struct Client {
     data_dir: PathBuf,
     socket: PathBuf,
+    /// What a call may take, waiting time asked for not counted.
+    limit: Duration,
 }
 
 impl Client {
@@ -42,6 +44,7 @@ impl Client {
         Ok(Self {
             data_dir: data_dir.to_owned(),
             socket: socket::find(data_dir)?,
+            limit: REQUEST_TIMEOUT + MARGIN,
         })
     }
 
@@ -96,7 +99,7 @@ impl Client {
         body: Option<Vec<u8>>,
         wait: Duration,
     ) -> Result<Bytes, Error> {
-        let limit = REQUEST_TIMEOUT + wait + MARGIN;
+        let limit = self.limit + wait;
         let answer = timeout(limit, self.exchange(method, path, body))
             .await
             .map_err(|_| {

@@ -150,7 +150,6 @@ struct Counters {
     not_sent: u64,
     answers_bad: u64,
     answers_late: u64,
-    frames_bad: u64,
     hellos_bad: u64,
     gossip_rejected: u64,
 }

@@ -195,7 +195,6 @@ impl<B: Backend + Sync> Driver<B> {
             NetEvent::DialFailed { .. } => {
                 *self.network_drops.entry("dial_failed".to_owned()).or_default() += 1;
             }
-            other => tracing::debug!(?other, "unknown network event"),
         }
     }
 

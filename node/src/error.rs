@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::handle::{RequestError, RequestErrorKind};
+use crate::request::{RequestError, RequestErrorKind};
 
 /// What went wrong, in one line, with one line that says what to do.
 ///

@@ -4,10 +4,26 @@
 //! whom to dial and whom to drop ([`links`]) and the swarm's loop. Not here: what a packet, a record or a wanted
 //! peer means; Kademlia and gossip are set up in `dht::net`. See the chapter in `SPEC.md`.
 
-use libp2p::Multiaddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dht::net::Names;
+use libp2p::connection_limits::ConnectionLimits;
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, Swarm, connection_limits, memory_connection_limits, ping, swarm};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use zeroize::Zeroize;
 
+use link::Shared;
+use links::LinkManager;
+use task::{Behaviour, Task};
+
+mod link;
+pub mod links;
+mod outbox;
+mod task;
+mod transport;
 mod types;
 
 pub use types::{
@@ -58,7 +74,65 @@ pub enum NetError {
 ///
 /// # Errors
 /// [`NetError`] names the address that cannot be listened on, and why.
-pub async fn spawn(config: NetConfig) -> Result<Net, NetError> {
-    let _ = config;
-    Err(NetError::Setup("not built yet".into()))
+pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
+    let keys = Keypair::ed25519_from_bytes(config.secret).map_err(|e| NetError::Setup(e.to_string()));
+    config.secret.zeroize();
+    let keys = keys?;
+    let own = keys.public().to_peer_id();
+    let node = dht::net::node_id(&own).ok_or_else(|| NetError::Setup("the secret is not an Ed25519 key".into()))?;
+    let names = Names::new(&config.network).map_err(|e| NetError::Setup(e.to_string()))?;
+    let limits = &config.limits;
+
+    let (commands, incoming) = mpsc::channel(limits.commands.max(1));
+    let (outgoing, events) = mpsc::channel(limits.events.max(1));
+    let shared = Arc::new(Shared::new(
+        node,
+        names.packet.clone(),
+        config.clock.clone(),
+        (limits.frames_per_s, limits.frame_burst),
+        outgoing.clone(),
+        config.tap.clone(),
+    ));
+    let behaviour = Behaviour {
+        limits: connection_limits::Behaviour::new(connection_caps(limits)),
+        memory: match limits.memory {
+            Some(bytes) => memory_connection_limits::Behaviour::with_max_bytes(bytes),
+            None => memory_connection_limits::Behaviour::with_max_percentage(0.9),
+        },
+        link: link::Behaviour::new(own, shared.clone()),
+        ping: ping::Behaviour::new(
+            ping::Config::new().with_interval(Duration::from_secs(15)).with_timeout(Duration::from_secs(10)),
+        ),
+        overlay: dht::net::Behaviour::new(&keys, &names).map_err(|e| NetError::Setup(e.to_string()))?,
+    };
+    let quic = config.quic || config.listen.iter().any(transport::is_quic);
+    let mut swarm = Swarm::new(
+        transport::build(&keys, quic)?,
+        behaviour,
+        own,
+        swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(10)),
+    );
+    for address in &config.listen {
+        transport::listen(&mut swarm, address)?;
+    }
+    let links = LinkManager::new(node, config.second_dial_ms, limits.high_water, config.seed);
+    let task = Task::new(swarm, names, links, shared, outgoing);
+    let task = tokio::spawn(task.run(incoming, config.bootstrap));
+    Ok(Net { commands, events, task })
 }
+
+fn connection_caps(limits: &Limits) -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(64))
+        .with_max_pending_outgoing(Some(64))
+        .with_max_established(Some(limits.connections))
+        .with_max_established_incoming(Some(limits.inbound))
+        // Two nodes that dial each other at once have two for a moment; a third would be somebody's mistake.
+        .with_max_established_per_peer(Some(2))
+}
+
+#[doc = include_str!("net/SPEC.md")]
+pub mod spec {}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,141 @@
-//! Tests.
+//! Tests of the flock: everyone in a small mesh, never fewer than 16, duty in proportion to weight.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::*;
+use crate::{
+    descriptor::Capability,
+    epoch,
+    testing::{TestNode, nodes, params, rng},
+};
+use mix::{
+    route::{self, Topology},
+    time::Span,
+};
+
+fn directory(nodes: &[TestNode]) -> Arc<Directory> {
+    Arc::new(Directory::build(
+        &params(),
+        1,
+        [2; 32],
+        nodes.iter().map(|node| node.records(1)),
+    ))
+}
+
+#[test]
+fn a_small_mesh_is_always_on_duty() {
+    let mut all = nodes(&params(), EVERYONE_UP_TO + 1);
+    all[0].capability = Capability::LEAF;
+    let directory = directory(&all);
+    for slot in 0..20 {
+        let flock = Flock::new(directory.clone(), slot);
+        assert_eq!(flock.len(), EVERYONE_UP_TO as usize);
+        assert!(!flock.has(&all[0].short()), "a leaf mixes for nobody");
+    }
+}
+
+#[test]
+fn duty_rotates_and_never_falls_below_the_floor() {
+    let directory = directory(&nodes(&params(), 64));
+    let (mut duty, mut sizes) = (vec![0u32; 64], Vec::new());
+    for slot in 0..600 {
+        let flock = Flock::new(directory.clone(), slot);
+        assert!(flock.len() >= MIN_ON_DUTY as usize);
+        sizes.push(flock.len());
+        for i in 0..64 {
+            duty[i] += u32::from(flock.on_duty(i));
+        }
+        assert_eq!(
+            Flock::new(directory.clone(), slot).members(),
+            flock.members(),
+            "deterministic"
+        );
+    }
+    let mean = sizes.iter().sum::<usize>() as f64 / 600.0;
+    assert!((16.0..20.0).contains(&mean), "mean size {mean}");
+    // 600 slots × ~17/64: each node serves about 160 times.
+    assert!(
+        duty.iter().all(|count| (110..230).contains(count)),
+        "{duty:?}"
+    );
+}
+
+#[test]
+fn duty_is_in_proportion_to_weight() {
+    let mut all = nodes(&params(), 200);
+    for node in all.iter_mut().take(20) {
+        node.capability = Capability::STRONG;
+    }
+    let strong: Vec<_> = all[..20].iter().map(TestNode::short).collect();
+    let directory = directory(&all);
+    let (mut of_strong, mut of_plain) = (0usize, 0usize);
+    for slot in 0..1_500 {
+        let flock = Flock::new(directory.clone(), slot);
+        let on_duty = strong.iter().filter(|short| flock.has(short)).count();
+        of_strong += on_duty;
+        of_plain += flock.len() - on_duty;
+    }
+    let ratio = (of_strong as f64 / 20.0) / (of_plain as f64 / 180.0);
+    assert!(
+        (7.0..9.0).contains(&ratio),
+        "weight 8 serves 8 times as often: {ratio}"
+    );
+}
+
+#[test]
+fn the_target_follows_the_traffic_and_stays_in_bounds() {
+    let params = params();
+    let totals = |mixes: u32, rate_mhz: u64| Totals {
+        mixes,
+        weight: u64::from(mixes),
+        rate_mhz,
+    };
+    // 1,000 nodes at 1 packet/s, 3 hops of 0.2 s, 12 in the pool: 50 on duty.
+    assert_eq!(target(&params, &totals(1_000, 1_000_000)), 50);
+    assert_eq!(target(&params, &totals(1_000, 0)), MIN_ON_DUTY);
+    assert_eq!(target(&params, &totals(1_000, u64::MAX)), 1_000);
+    assert_eq!(target(&params, &totals(20, 0)), 20);
+    assert_eq!(threshold(0, &totals(1_000, 0), 50), 0);
+    assert_eq!(threshold(8, &totals(4, 0), 4), 1 << 64);
+    assert_eq!(threshold(1, &totals(1_000, 0), 500), 1 << 63);
+}
+
+#[test]
+fn slots_tile_time() {
+    let params = params();
+    let start = epoch::start_of(&params, 0);
+    assert_eq!(slot_at(&params, start), 0);
+    assert_eq!(
+        slot_at(&params, start + Span::from_millis(params.slot_ms)),
+        1
+    );
+    assert_eq!(slot_at(&params, Moment(0)), 0);
+    assert_eq!(
+        slot_at(&params, epoch::start_of(&params, 1)),
+        params.epoch_ms / params.slot_ms
+    );
+}
+
+#[test]
+fn routes_over_the_flock_use_only_its_members() {
+    let all = nodes(&params(), 60);
+    let flock = Flock::new(directory(&all), 3);
+    let mut rng = rng(4);
+    let off_duty = all.iter().find(|node| !flock.has(&node.short())).unwrap();
+    for i in 0..flock.mixes() {
+        assert_eq!(flock.index_of(&flock.mix(i).hop.id), Some(i));
+    }
+    for _ in 0..100 {
+        let path = route::draw(
+            &flock,
+            3,
+            &off_duty.short(),
+            all[0].short(),
+            6,
+            false,
+            &mut rng,
+        )
+        .unwrap();
+        assert!(path[..3].iter().all(|hop| flock.has(&hop.id)));
+        assert_eq!(path[3].id, off_duty.short());
+    }
+}

@@ -19,8 +19,10 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use std::collections::{BTreeMap, VecDeque};
 
-/// How often a page is asked for before its root is given up.
-const TRIES: u8 = 3;
+/// A root is given up after this many failed lookups more than pages read …
+const FAILURES: u32 = 3;
+/// … and not tried again after having been given up this often.
+const ATTEMPTS: u8 = 3;
 /// Unanswered heads double the pause this often at most.
 const MAX_STEP: u32 = 16;
 /// While beats wait for descriptors or we know next to nobody, the pause stays below this many fast ones.
@@ -45,8 +47,8 @@ pub(super) struct Lookups {
     /// Keys asked for and not done, with the moment we stop waiting.
     open: BTreeMap<[u8; 32], (Wanted, Moment)>,
     fetches: BTreeMap<[u8; 32], Fetch>,
-    /// Roots fetched completely, oldest first.
-    fetched: VecDeque<([u8; 32], u32)>,
+    /// Roots fetched or given up, oldest first.
+    past: VecDeque<Past>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +61,22 @@ struct HeadTimer {
 /// The pages of one foreign root.
 #[derive(Debug)]
 struct Fetch {
+    header: Header,
+    /// Pages still to ask for, in random order.
+    queue: VecDeque<u32>,
+    /// Lookups of pages under way.
+    asked: u32,
+    read: u32,
+    failed: u32,
+}
+
+#[derive(Debug)]
+struct Past {
+    root: [u8; 32],
     epoch: u32,
-    /// Pages still to ask for, in random order, each with the tries made.
-    queue: VecDeque<(u32, u8)>,
-    /// Pages asked for and not read.
-    asked: BTreeMap<u32, u8>,
+    /// Read completely: nothing to learn from it any more.
+    complete: bool,
+    given_up: u8,
 }
 
 impl Lookups {
@@ -77,18 +90,24 @@ impl Lookups {
             ask: VecDeque::new(),
             open: BTreeMap::new(),
             fetches: BTreeMap::new(),
-            fetched: VecDeque::new(),
+            past: VecDeque::new(),
         }
     }
 
-    /// A new epoch: its head is asked for at once, what is over is forgotten.
-    pub(super) fn turn(&mut self, now: Moment, current: u32) {
+    /// A new epoch: its head is asked for (spread a little, as everyone turns at once), what is over is forgotten.
+    pub(super) fn turn(&mut self, now: Moment, current: u32, rng: &mut ChaCha20Rng) {
         let kept = |epoch: u32| epoch == current || epoch == current.saturating_add(1);
+        let joining = self.heads.is_empty();
+        let next = if joining {
+            now
+        } else {
+            now + random_span(self.fast, rng)
+        };
         self.heads.retain(|epoch, _| kept(*epoch));
-        self.heads.insert(current, HeadTimer { next: now, step: 0 });
+        self.heads.insert(current, HeadTimer { next, step: 0 });
         self.ask.retain(|(_, epoch)| kept(*epoch));
-        self.fetches.retain(|_, fetch| kept(fetch.epoch));
-        self.fetched.retain(|(_, epoch)| kept(*epoch));
+        self.fetches.retain(|_, fetch| kept(fetch.header.epoch));
+        self.past.retain(|past| kept(past.epoch));
         let fetches = &self.fetches;
         self.open.retain(|_, (wanted, _)| match wanted {
             Wanted::Head { epoch } => kept(*epoch),
@@ -110,6 +129,11 @@ impl Lookups {
         self.open.get(key).map(|(wanted, _)| *wanted)
     }
 
+    /// The header of a root that is being fetched.
+    pub(super) fn header(&self, root: &[u8; 32]) -> Option<&Header> {
+        self.fetches.get(root).map(|fetch| &fetch.header)
+    }
+
     /// A head differs from ours: fetch its pages, unless they were or too many others are being fetched. `true` if it is news.
     pub(super) fn start_fetch(
         &mut self,
@@ -118,23 +142,22 @@ impl Lookups {
         rng: &mut ChaCha20Rng,
     ) -> bool {
         let root = header.root();
-        let known =
-            self.fetches.contains_key(&root) || self.fetched.iter().any(|(held, _)| *held == root);
+        let useless =
+            |past: &Past| past.root == root && (past.complete || past.given_up >= ATTEMPTS);
+        let known = self.fetches.contains_key(&root) || self.past.iter().any(useless);
         if known || self.fetches.len() >= self.caps.fetches {
             return false;
         }
-        let mut queue: Vec<_> = (0..page_count(header.count))
-            .map(|index| (index, 0))
-            .collect();
+        let mut queue: Vec<_> = (0..page_count(header.count)).collect();
         shuffle(&mut queue, rng);
-        self.fetches.insert(
-            root,
-            Fetch {
-                epoch: header.epoch,
-                queue: queue.into(),
-                asked: BTreeMap::new(),
-            },
-        );
+        let fetch = Fetch {
+            header: *header,
+            queue: queue.into(),
+            asked: 0,
+            read: 0,
+            failed: 0,
+        };
+        self.fetches.insert(root, fetch);
         // News: others may hold still other views.
         let soon = now + self.fast;
         let timer = self.heads.entry(header.epoch).or_insert(HeadTimer {
@@ -150,24 +173,22 @@ impl Lookups {
 
     /// A page was read whole.
     pub(super) fn page_read(&mut self, key: &[u8; 32]) {
-        let Some((Wanted::Page { root, index }, _)) = self.open.remove(key) else {
+        let Some((Wanted::Page { root, .. }, _)) = self.open.remove(key) else {
             return;
         };
         let Some(fetch) = self.fetches.get_mut(&root) else {
             return;
         };
-        fetch.asked.remove(&index);
-        if fetch.queue.is_empty() && fetch.asked.is_empty() {
-            let epoch = fetch.epoch;
+        fetch.asked = fetch.asked.saturating_sub(1);
+        fetch.read += 1;
+        if fetch.queue.is_empty() && fetch.asked == 0 {
+            let epoch = fetch.header.epoch;
             self.fetches.remove(&root);
-            if self.fetched.len() >= self.caps.fetched {
-                self.fetched.pop_front();
-            }
-            self.fetched.push_back((root, epoch));
+            self.remember(root, epoch, true);
         }
     }
 
-    /// A lookup ended. A page that wasn't read goes to the end of its queue, or takes its whole fetch with it.
+    /// A lookup ended. A page that wasn't read is asked for again later; a root most of whose pages nobody has is given up.
     pub(super) fn done(&mut self, key: &[u8; 32]) {
         let Some((Wanted::Page { root, index }, _)) = self.open.remove(key) else {
             return;
@@ -175,12 +196,40 @@ impl Lookups {
         let Some(fetch) = self.fetches.get_mut(&root) else {
             return;
         };
-        let tries = fetch.asked.remove(&index).unwrap_or(0) + 1;
-        if tries < TRIES {
-            fetch.queue.push_back((index, tries));
-        } else {
+        fetch.asked = fetch.asked.saturating_sub(1);
+        fetch.failed += 1;
+        fetch.queue.push_back(index);
+        if fetch.failed > fetch.read + FAILURES {
             self.abandon(&root);
         }
+    }
+
+    /// Gives a root up.
+    pub(super) fn abandon(&mut self, root: &[u8; 32]) {
+        let Some(fetch) = self.fetches.remove(root) else {
+            return;
+        };
+        self.open.retain(
+            |_, (wanted, _)| !matches!(wanted, Wanted::Page { root: other, .. } if other == root),
+        );
+        self.remember(*root, fetch.header.epoch, false);
+    }
+
+    fn remember(&mut self, root: [u8; 32], epoch: u32, complete: bool) {
+        if let Some(past) = self.past.iter_mut().find(|past| past.root == root) {
+            past.complete |= complete;
+            past.given_up = past.given_up.saturating_add(u8::from(!complete));
+            return;
+        }
+        if self.past.len() >= self.caps.fetched {
+            self.past.pop_front();
+        }
+        self.past.push_back(Past {
+            root,
+            epoch,
+            complete,
+            given_up: u8::from(!complete),
+        });
     }
 
     pub(super) fn poll(&mut self, now: Moment) -> Option<[u8; 32]> {
@@ -193,13 +242,13 @@ impl Lookups {
             return Some(key);
         }
         // The fetch with the fewest pages left first: small ones are not held up by one that claims thousands.
-        let (root, fetch) = self
+        let waiting = self
             .fetches
             .iter_mut()
-            .filter(|(_, fetch)| !fetch.queue.is_empty())
-            .min_by_key(|(_, fetch)| fetch.queue.len())?;
-        let (index, tries) = fetch.queue.pop_front()?;
-        fetch.asked.insert(index, tries);
+            .filter(|(_, fetch)| !fetch.queue.is_empty());
+        let (root, fetch) = waiting.min_by_key(|(_, fetch)| fetch.queue.len())?;
+        let index = fetch.queue.pop_front()?;
+        fetch.asked += 1;
         let key = page_key(root, PageKind::Records, index);
         self.open
             .insert(key, (Wanted::Page { root: *root, index }, until));
@@ -256,13 +305,6 @@ impl Lookups {
                 self.ask.push_back((key, epoch));
             }
         }
-    }
-
-    fn abandon(&mut self, root: &[u8; 32]) {
-        self.fetches.remove(root);
-        self.open.retain(
-            |_, (wanted, _)| !matches!(wanted, Wanted::Page { root: other, .. } if other == root),
-        );
     }
 }
 

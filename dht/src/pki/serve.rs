@@ -20,9 +20,18 @@ const PAUSE_PER_NODE: Span = Span::from_millis(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Serve {
-    /// Per epoch the root served and the earliest moment to serve another.
-    served: BTreeMap<u32, ([u8; 32], Moment)>,
+    served: BTreeMap<u32, Served>,
     jobs: VecDeque<Job>,
+}
+
+/// What is served of an epoch.
+#[derive(Debug)]
+struct Served {
+    /// Of the store's set, when it was last looked at.
+    version: u64,
+    root: [u8; 32],
+    /// Not renewed before.
+    earliest: Moment,
 }
 
 /// A directory on its way out.
@@ -42,28 +51,33 @@ impl Serve {
     /// Starts serving what changed, once its pause is over.
     pub(super) fn fire(&mut self, now: Moment, targets: &[u32], store: &mut Store) {
         for &epoch in targets {
-            if self
-                .served
-                .get(&epoch)
-                .is_some_and(|(_, earliest)| *earliest > now)
-            {
+            if self.due(epoch, now, store).is_none_or(|at| at > now) {
                 continue;
             }
-            let Some(directory) = store.directory(epoch) else {
-                continue;
+            let (root, len) = match store.directory(epoch) {
+                Some(directory) => {
+                    let (root, len) = (directory.root(), directory.len() as u64);
+                    if self
+                        .served
+                        .get(&epoch)
+                        .is_none_or(|served| served.root != root)
+                    {
+                        self.jobs.retain(|job| job.directory.epoch() != epoch);
+                        self.jobs.push_back(Job { directory, next: 0 });
+                    }
+                    (root, len)
+                }
+                None => ([0; 32], 0),
             };
-            let root = directory.root();
-            if self
-                .served
-                .get(&epoch)
-                .is_some_and(|(served, _)| *served == root)
-            {
-                continue;
-            }
-            let pause = PAUSE + PAUSE_PER_NODE.times(directory.len() as u64);
-            self.served.insert(epoch, (root, now + pause));
-            self.jobs.retain(|job| job.directory.epoch() != epoch);
-            self.jobs.push_back(Job { directory, next: 0 });
+            let earliest = now + PAUSE + PAUSE_PER_NODE.times(len);
+            self.served.insert(
+                epoch,
+                Served {
+                    version: store.version(epoch),
+                    root,
+                    earliest,
+                },
+            );
         }
     }
 
@@ -87,12 +101,19 @@ impl Serve {
         Some((head.key(), head.encode()))
     }
 
-    /// The end of a pause after which something has changed.
-    pub(super) fn timeout(&self, store: &Store) -> Option<Moment> {
-        self.served
+    /// When something changed that isn't served yet may be served.
+    pub(super) fn timeout(&self, now: Moment, targets: &[u32], store: &Store) -> Option<Moment> {
+        targets
             .iter()
-            .filter(|(epoch, _)| store.is_stale(**epoch))
-            .map(|(_, (_, earliest))| *earliest)
+            .filter_map(|epoch| self.due(*epoch, now, store))
             .min()
+    }
+
+    fn due(&self, epoch: u32, now: Moment, store: &Store) -> Option<Moment> {
+        let version = store.version(epoch);
+        match self.served.get(&epoch) {
+            Some(served) => (served.version != version).then_some(served.earliest),
+            None => (version > 0).then_some(now),
+        }
     }
 }

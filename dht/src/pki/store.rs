@@ -72,7 +72,9 @@ struct EpochSet {
     /// Ids seen with two different beats; no further signature of theirs is checked in this epoch.
     equivocators: BTreeSet<ShortId>,
     directory: Option<Arc<Directory>>,
-    stale: bool,
+    /// Counts the changes; `built` is the one the directory was made at.
+    version: u64,
+    built: u64,
 }
 
 impl Store {
@@ -161,9 +163,20 @@ impl Store {
     }
 
     /// Our own, verified by the caller; not limited by churn.
-    pub(super) fn insert_own_descriptor(&mut self, now: Moment, descriptor: Descriptor) -> Outcome {
-        match self.weigh(now, &self.own, &descriptor) {
-            Outcome::New | Outcome::Dropped(DropReason::Churn) => self.keep(self.own, descriptor),
+    pub(super) fn insert_own_descriptor(
+        &mut self,
+        now: Moment,
+        descriptor: Descriptor,
+        counters: &mut Counters,
+    ) -> Outcome {
+        let own = self.own;
+        match self.weigh(now, &own, &descriptor) {
+            Outcome::New | Outcome::Dropped(DropReason::Churn) => {
+                let outcome = self.keep(own, descriptor);
+                // A beat of ours from before a lost state may have come back to us.
+                self.resolve(now, &own, counters);
+                outcome
+            }
             outcome => outcome,
         }
     }
@@ -210,7 +223,7 @@ impl Store {
     pub(super) fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
         let seed = self.seed(epoch);
         let set = self.epochs.get_mut(&epoch)?;
-        if set.stale || set.directory.is_none() {
+        if set.built != set.version || set.directory.is_none() {
             let records = set.beats.iter().filter_map(|(short, beat)| {
                 Some((self.known.get(short)?.descriptor.clone(), beat.clone()))
             });
@@ -220,7 +233,7 @@ impl Store {
                 seed,
                 records,
             )));
-            set.stale = false;
+            set.built = set.version;
         }
         set.directory
             .clone()
@@ -231,9 +244,9 @@ impl Store {
         core::mem::take(&mut self.changed)
     }
 
-    /// Whether the set of an epoch changed since its directory was built.
-    pub(super) fn is_stale(&self, epoch: u32) -> bool {
-        self.epochs.get(&epoch).is_some_and(|set| set.stale)
+    /// Grows with every change of an epoch's set; zero while it has none.
+    pub(super) fn version(&self, epoch: u32) -> u64 {
+        self.epochs.get(&epoch).map_or(0, |set| set.version)
     }
 
     pub(super) fn beats(&self, epoch: u32) -> usize {
@@ -365,7 +378,7 @@ impl Store {
             return Outcome::Dropped(DropReason::Equivocation);
         }
         set.beats.insert(short, beat);
-        set.stale = true;
+        set.version += 1;
         self.changed = true;
         counters.beats += 1;
         if let Some(known) = self.known.get_mut(&short) {
@@ -394,7 +407,7 @@ impl Store {
     fn touch(&mut self, short: &ShortId) {
         for (_, set) in self.epochs.range_mut(self.current..) {
             if set.beats.contains_key(short) {
-                set.stale = true;
+                set.version += 1;
                 self.changed = true;
             }
         }

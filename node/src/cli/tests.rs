@@ -1,1 +1,700 @@
-//! Tests.
+//! The commands as a user calls them, in front of a fake node: output, JSON shapes, exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::api::{self, Server, fake};
+use crate::view::{ContactView, Event};
+
+/// A writer whose content can be read afterwards, or a pipe that nobody reads.
+#[derive(Clone, Default)]
+struct Pipe {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    broken: bool,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Pipe {
+    fn text(&self) -> String {
+        String::from_utf8(self.bytes.lock().unwrap().clone()).unwrap()
+    }
+}
+
+struct Ran {
+    code: u8,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        assert_eq!(
+            self.stdout.lines().count(),
+            1,
+            "one document: {}",
+            self.stdout
+        );
+        assert_eq!(self.stderr, "");
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+}
+
+struct Bench {
+    dir: TempDir,
+    _server: Server,
+    fake: fake::Fake,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let (node, fake) = fake::node();
+        Self {
+            _server: api::serve(dir.path(), node).unwrap(),
+            dir,
+            fake,
+        }
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        run_in(self.dir.path(), args).await
+    }
+}
+
+fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(["murmur"].iter().chain(args))
+}
+
+async fn run_in(dir: &std::path::Path, args: &[&str]) -> Ran {
+    let mut cli = parse(args).unwrap();
+    cli.data = Some(dir.to_owned());
+    let (stdout, stderr) = (Pipe::default(), Pipe::default());
+    let mut out = Out::to(stdout.clone(), stderr.clone(), cli.json);
+    let result = execute(cli.data, cli.command, &mut out).await;
+    let code = finish(result, &mut out);
+    Ran {
+        code,
+        stdout: stdout.text(),
+        stderr: stderr.text(),
+    }
+}
+
+#[test]
+fn the_definition_holds_together() {
+    command().debug_assert();
+}
+
+#[test]
+fn commands_are_read_as_documented() {
+    for line in [
+        "demo",
+        "demo --nodes 50 --messages 50 --json",
+        "demo --seconds 5",
+        "up",
+        "up --network local --profile mobile",
+        "up --data d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/tcp/1 --bootstrap x",
+        "up --quic",
+        "address",
+        "address --new shop --qr",
+        "contact add bob mur1x",
+        "contact list",
+        "contact rm bob",
+        "send bob hi",
+        "send bob - --deadline 60s --class slow --wait delivered",
+        "send bob",
+        "inbox --follow --ack",
+        "message 00",
+        "status --json --data d",
+        "--data d --json status",
+        "config check",
+        "completions bash",
+        "sim --list",
+        "sim first-light --seed 7 --json",
+    ] {
+        assert!(
+            parse(&line.split(' ').collect::<Vec<_>>()).is_ok(),
+            "{line}"
+        );
+    }
+    for line in [
+        "",
+        "dance",
+        "send",
+        "demo --nodes 3",
+        "demo --nodes x",
+        "demo --messages 0",
+        "send bob hi --deadline soon",
+        "send bob hi --wait queued",
+        "send bob hi --class warp",
+        "sim",
+        "sim --list x",
+        "contact",
+        "contact add bob",
+        "up --profile huge",
+        "up --token secret",
+    ] {
+        let args: Vec<_> = line.split(' ').filter(|arg| !arg.is_empty()).collect();
+        let error = parse(&args).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+    }
+    assert_eq!(parse(&["--help"]).unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn demo_and_sim_arguments_arrive() {
+    let Command::Demo(demo) = parse(&["demo"]).unwrap().command else {
+        panic!()
+    };
+    assert_eq!(
+        demo,
+        DemoArgs {
+            nodes: 20,
+            messages: 10,
+            seconds: None,
+            json: false
+        }
+    );
+    let Command::Sim(sim) = parse(&["sim", "first-light", "--seed", "7"])
+        .unwrap()
+        .command
+    else {
+        panic!()
+    };
+    assert_eq!(
+        sim,
+        SimArgs {
+            list: false,
+            name: Some("first-light".to_owned()),
+            seed: 7,
+            json: false
+        }
+    );
+}
+
+#[tokio::test]
+async fn addresses_are_shown_and_made() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.run(&["address", "--json"]).await.json(),
+        json!({ "address": "mur1default" })
+    );
+    assert_eq!(
+        bench
+            .run(&["address", "--new", "shop", "--json"])
+            .await
+            .json(),
+        json!({ "address": "mur1shop" })
+    );
+    assert_eq!(bench.run(&["address"]).await.stdout, "mur1default\n");
+    let qr = bench.run(&["address", "--qr"]).await;
+    assert!(
+        qr.stdout.lines().count() > 10 && qr.stdout.contains('█'),
+        "{}",
+        qr.stdout
+    );
+}
+
+#[tokio::test]
+async fn contacts_are_added_listed_and_removed() {
+    let bench = Bench::new();
+    let added = bench
+        .run(&["contact", "add", "carol", "mur1q", "--json"])
+        .await;
+    assert_eq!(
+        added.json(),
+        json!({ "name": "carol", "id": "cd".repeat(16) })
+    );
+    let list = bench.run(&["contact", "list"]).await.stdout;
+    let id = "cd".repeat(16);
+    assert_eq!(
+        list,
+        format!("NAME   STATE  ID\nbob    ready  {id}\ncarol  ready  {id}\n")
+    );
+    assert_eq!(
+        bench.run(&["contact", "list", "--json"]).await.json()[1]["name"],
+        "carol"
+    );
+
+    let wrong = bench.run(&["contact", "add", "dave", "murx"]).await;
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (1, ""));
+    assert_eq!(
+        wrong.stderr,
+        "error: the address has a wrong character `x` at position 7\nfix: copy it again\n"
+    );
+
+    assert_eq!(
+        bench
+            .run(&["contact", "rm", "carol", "--json"])
+            .await
+            .json(),
+        json!({ "name": "carol", "removed": true })
+    );
+    let gone = bench.run(&["contact", "rm", "carol", "--json"]).await;
+    assert_eq!(
+        (gone.code, gone.json()["error"]["code"].as_str()),
+        (1, Some("not_found"))
+    );
+}
+
+#[tokio::test]
+async fn a_message_is_sent_and_its_life_shown() {
+    let bench = Bench::new();
+    let sent = bench
+        .run(&[
+            "send",
+            "bob",
+            "hi",
+            "--deadline",
+            "90s",
+            "--class",
+            "slow",
+            "--json",
+        ])
+        .await;
+    let id = bench.fake.last_id();
+    assert_eq!(
+        (sent.code, sent.json()),
+        (0, json!({ "id": id, "state": "queued" }))
+    );
+    {
+        let state = bench.fake.state.lock().unwrap();
+        assert_eq!(
+            (state.sent[0].deadline_ms, state.sent[0].slow),
+            (Some(90_000), true)
+        );
+    }
+    bench.fake.advance(&id, MessageState::Sent);
+    let life = bench.run(&["message", &id, "--json"]).await.json();
+    let history = json!([{ "state": "queued", "at": 1000 }, { "state": "sent", "at": 1500 }]);
+    assert_eq!(
+        life,
+        json!({ "id": id, "state": "sent", "history": history, "code": null, "reason": null })
+    );
+    let shown = bench.run(&["message", &id]).await.stdout;
+    let table = "STATE   AT (UTC)             AFTER\nqueued  1970-01-01 00:00:01  +0.000 s\nsent    1970-01-01 00:00:01  +0.500 s\n";
+    assert_eq!(shown, format!("{id} to bob: sent\n{table}"));
+    bench.fake.advance(&id, MessageState::Failed);
+    let failed = bench.run(&["message", &id]).await;
+    assert!(
+        failed.stdout.contains("nobody fetched it (too_old)"),
+        "{}",
+        failed.stdout
+    );
+    assert_eq!(bench.run(&["message", "00"]).await.code, 1);
+}
+
+#[tokio::test]
+async fn a_wait_gives_the_exit_code() {
+    let cases = [
+        (MessageState::Delivered, "stored", 0),
+        (MessageState::Sent, "sent", 0),
+        (MessageState::Failed, "stored", 1),
+        (MessageState::Expired, "sent", 5),
+    ];
+    for (reached, wanted, code) in cases {
+        let bench = Bench::new();
+        let args = ["send", "bob", "hi", "--wait", wanted, "--json"];
+        let (ran, ()) = tokio::join!(bench.run(&args), async {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            bench.fake.advance(&bench.fake.last_id(), reached);
+        });
+        assert_eq!(ran.code, code, "{reached:?}");
+        assert_eq!(ran.json()["state"], serde_json::to_value(reached).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_runs_out_is_a_deadline() {
+    let bench = Bench::new();
+    let ran = bench
+        .run(&["send", "bob", "hi", "--wait", "read", "--deadline", "100ms"])
+        .await;
+    assert_eq!(ran.code, 5);
+    assert!(ran.stdout.ends_with("to bob: queued\n"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.starts_with("it is not read yet (queued)"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_contact_suggests_near_names() {
+    let bench = Bench::new();
+    bench.fake.state.lock().unwrap().contacts =
+        vec![fake::contact("bobby"), fake::contact("alice")];
+    let ran = bench.run(&["send", "bobbi", "hi"]).await;
+    assert_eq!(ran.code, 1);
+    assert_eq!(
+        ran.stderr,
+        "error: there is no `bobbi`\nfix: did you mean `bobby`? `murmur contact list` shows all\n"
+    );
+    let ran = bench.run(&["send", "zed", "hi", "--json"]).await;
+    let error = json!({ "code": "not_found", "message": "there is no `zed`", "fix": "see `murmur contact list`" });
+    assert_eq!(ran.json(), json!({ "error": error }));
+}
+
+#[tokio::test]
+async fn a_message_too_long_never_leaves() {
+    let bench = Bench::new();
+    let long = "x".repeat(crate::handle::MAX_MESSAGE + 1);
+    let ran = bench.run(&["send", "bob", &long, "--json"]).await;
+    assert_eq!(
+        (ran.code, ran.json()["error"]["code"].as_str()),
+        (1, Some("message_too_long"))
+    );
+    assert!(bench.fake.state.lock().unwrap().sent.is_empty());
+}
+
+#[tokio::test]
+async fn the_inbox_is_printed_and_acknowledged() {
+    let bench = Bench::new();
+    assert_eq!(bench.run(&["inbox"]).await.stdout, "");
+    for number in 0..=api::MAX_PAGE {
+        bench.fake.receive(&format!("line {number}\nmore"));
+    }
+    bench.fake.state.lock().unwrap().inbox[1].encoding = "base64".to_owned();
+    let lines = bench.run(&["inbox", "--json"]).await.stdout;
+    assert_eq!(
+        lines.lines().count(),
+        api::MAX_PAGE + 1,
+        "more than one page"
+    );
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let id = format!("{:032x}", 1);
+    assert_eq!(
+        lines[0],
+        json!({ "id": id, "from": "bob", "body": "line 0\nmore", "received_at": 1000 })
+    );
+    assert_eq!(lines[1]["encoding"], "base64");
+    let shown = bench.run(&["inbox", "--ack"]).await.stdout;
+    assert!(
+        shown.starts_with(&format!(
+            "1970-01-01 00:00:01  bob  new  {id}\n  line 0\n  more\n"
+        )),
+        "{shown}"
+    );
+    assert!(
+        bench
+            .fake
+            .state
+            .lock()
+            .unwrap()
+            .inbox
+            .iter()
+            .all(|message| message.acked)
+    );
+    assert!(!bench.run(&["inbox"]).await.stdout.contains("new"));
+}
+
+#[tokio::test]
+async fn following_prints_what_comes() {
+    let bench = Bench::new();
+    bench.fake.receive("before");
+    let (stdout, stderr) = (Pipe::default(), Pipe::default());
+    let mut out = Out::to(stdout.clone(), stderr, true);
+    let client = Client::new(bench.dir.path()).unwrap();
+    let args = InboxArgs {
+        follow: true,
+        ack: false,
+    };
+    let follow = inbox::inbox(&client, &args, &mut out);
+    let script = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        bench.fake.receive("after");
+        while stdout.text().lines().count() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        ended = follow => panic!("it ended: {ended:?}"),
+        () = script => {}
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("nothing came: {}", stdout.text()),
+    }
+    assert!(stdout.text().contains("after"));
+}
+
+#[tokio::test]
+async fn the_status_has_its_shape() {
+    let bench = Bench::new();
+    let expected = json!({
+        "peer_id": "12D3KooWfake", "listen": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake"], "ready": true, "reasons": [],
+        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8,
+        "profile": "balanced",
+    });
+    assert_eq!(bench.run(&["status", "--json"]).await.json(), expected);
+    {
+        let mut state = bench.fake.state.lock().unwrap();
+        state.node.ready = false;
+        state.node.reasons = vec!["too_few_mixes(3/6)".to_owned()];
+    }
+    let shown = bench.run(&["status"]).await;
+    assert_eq!(shown.code, 0);
+    assert!(
+        shown
+            .stdout
+            .starts_with("ready      no: too_few_mixes(3/6)\nnetwork    local\n"),
+        "{}",
+        shown.stdout
+    );
+}
+
+#[tokio::test]
+async fn without_a_node_every_command_says_so() {
+    let dir = TempDir::new().unwrap();
+    for args in [
+        &["status"][..],
+        &["address"],
+        &["contact", "list"],
+        &["contact", "add", "a", "b"],
+        &["contact", "rm", "a"],
+        &["send", "bob", "hi"],
+        &["inbox"],
+        &["inbox", "--follow"],
+        &["message", "00"],
+    ] {
+        let ran = run_in(dir.path(), args).await;
+        assert_eq!(ran.code, 3, "{args:?}");
+        assert!(
+            ran.stderr.contains("no node is running on"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("fix: start it with `murmur up`"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let ran = run_in(dir.path(), &["status", "--json"]).await;
+    assert_eq!(
+        (ran.code, ran.json()["error"]["code"].as_str()),
+        (3, Some("not_running"))
+    );
+}
+
+#[tokio::test]
+async fn settings_are_checked() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join(crate::config::FILE_NAME);
+    let ran = run_in(dir.path(), &["config", "check", "--json"]).await;
+    assert_eq!(
+        (ran.json()["ok"].as_bool(), &ran.json()["file"]),
+        (Some(true), &Value::Null)
+    );
+    std::fs::write(&file, "profile = \"strong\"\n").unwrap();
+    let ran = run_in(dir.path(), &["config", "check", "--json"]).await;
+    assert_eq!(ran.json()["settings"]["profile"], "strong");
+    assert_eq!(ran.json()["settings"]["network"], "local");
+    assert!(
+        run_in(dir.path(), &["config", "check"])
+            .await
+            .stdout
+            .contains("profile    strong")
+    );
+    std::fs::write(&file, "\nprofile = \"huge\"\n").unwrap();
+    let ran = run_in(dir.path(), &["config", "check"]).await;
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr.contains("murmur.toml:2: unknown variant `huge`"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_went_away_is_no_failure() {
+    let bench = Bench::new();
+    let stderr = Pipe::default();
+    let mut out = Out::to(
+        Pipe {
+            broken: true,
+            ..Pipe::default()
+        },
+        stderr.clone(),
+        false,
+    );
+    let cli = parse(&["status"]).unwrap();
+    let result = execute(Some(bench.dir.path().to_owned()), cli.command, &mut out).await;
+    assert_eq!(
+        (finish(result, &mut out), stderr.text()),
+        (0, String::new())
+    );
+}
+
+#[tokio::test]
+async fn what_others_write_cannot_drive_the_terminal() {
+    let bench = Bench::new();
+    bench.fake.receive("\u{1b}[2J\u{202e}olleh\rx");
+    let shown = bench.run(&["inbox"]).await.stdout;
+    assert!(
+        shown.contains("\\u{1b}[2J\\u{202e}olleh\\u{d}x"),
+        "{shown:?}"
+    );
+}
+
+/// `up` around a fake node; the future given ends it as a signal would.
+async fn attend(
+    json: bool,
+    script: impl AsyncFnOnce(&fake::Fake, &Pipe, &std::path::Path),
+) -> (Result<u8, Error>, String) {
+    let dir = TempDir::new().unwrap();
+    let (handle, fake) = fake::node();
+    fake.state.lock().unwrap().node.ready = false;
+    fake.state.lock().unwrap().node.reasons = vec!["no_bootstrap".to_owned()];
+    let watched = fake.clone();
+    let stopped = Box::pin(async move {
+        while !watched.state.lock().unwrap().stopped {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    });
+    let stdout = Pipe::default();
+    let mut out = Out::to(stdout.clone(), Pipe::default(), json);
+    let running = seam::Running { handle, stopped };
+    let signal = script(&fake, &stdout, dir.path());
+    let result = up::attend(dir.path(), running, signal, &mut out).await;
+    assert!(
+        fake.state.lock().unwrap().stopped,
+        "the node is stopped in any case"
+    );
+    assert!(
+        !dir.path().join("api.sock").exists(),
+        "and the socket is gone"
+    );
+    (result, stdout.text())
+}
+
+async fn lines(pipe: &Pipe, count: usize) {
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while pipe.text().lines().count() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("only {}", pipe.text()));
+}
+
+#[tokio::test]
+async fn up_tells_its_story_in_json_until_the_signal() {
+    let (result, text) = attend(true, async |fake, pipe, _| {
+        lines(pipe, 2).await;
+        fake.emit(Event::NotReady {
+            reasons: vec!["no_bootstrap".to_owned()],
+        });
+        fake.emit(Event::Ready);
+        fake.emit(Event::Epoch {
+            epoch: 8,
+            root: "cd".to_owned(),
+            nodes: 9,
+        });
+        fake.receive("hi");
+        lines(pipe, 5).await;
+    })
+    .await;
+    assert_eq!(result.unwrap(), 0);
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let listening = &lines[0];
+    assert_eq!(
+        (listening["event"].as_str(), listening["peer_id"].as_str()),
+        (Some("listening"), Some("12D3KooWfake"))
+    );
+    assert!(listening["api"].as_str().unwrap().ends_with("/api.sock"));
+    assert_eq!(
+        listening["listen"][0],
+        "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake"
+    );
+    assert_eq!(
+        lines[1],
+        json!({ "event": "not_ready", "reasons": ["no_bootstrap"] })
+    );
+    assert_eq!(
+        lines[2],
+        json!({ "event": "ready" }),
+        "the same reasons again are not repeated"
+    );
+    assert_eq!(
+        lines[3],
+        json!({ "event": "epoch", "epoch": 8, "root": "cd", "nodes": 9 })
+    );
+    assert_eq!(lines[4]["message"]["body"], "hi");
+    assert_eq!(lines.len(), 5);
+}
+
+#[tokio::test]
+async fn up_speaks_plainly_and_shows_no_text_of_messages() {
+    let (result, text) = attend(false, async |fake, pipe, _| {
+        fake.receive("secret");
+        let contact = ContactView {
+            state: "greeting".to_owned(),
+            ..fake::contact("bob")
+        };
+        fake.emit(Event::Contact { contact });
+        fake.emit(Event::Ready);
+        lines(pipe, 7).await;
+    })
+    .await;
+    assert_eq!(result.unwrap(), 0);
+    assert!(
+        text.starts_with("listening on /ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake\nAPI on /"),
+        "{text}"
+    );
+    assert!(text.contains("\nnot ready: no_bootstrap\n"), "{text}");
+    assert!(
+        text.ends_with("contact bob: greeting\nready: messages can flow\n"),
+        "{text}"
+    );
+    assert!(!text.contains("secret"));
+}
+
+#[tokio::test]
+async fn up_ends_when_the_api_is_told_to() {
+    let (result, _) = attend(true, async |_, pipe, dir| {
+        lines(pipe, 1).await;
+        Client::new(dir).unwrap().post_empty("/stop").await.unwrap();
+        std::future::pending().await
+    })
+    .await;
+    assert_eq!(result.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn up_without_its_socket_stops_the_node() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("api.sock"), "in the way").unwrap();
+    let (handle, fake) = fake::node();
+    let running = seam::Running {
+        handle,
+        stopped: Box::pin(async { Ok(()) }),
+    };
+    let mut out = Out::to(Pipe::default(), Pipe::default(), true);
+    let error = up::attend(dir.path(), running, std::future::pending(), &mut out)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DataDir);
+    assert!(fake.state.lock().unwrap().stopped);
+}

@@ -43,8 +43,6 @@ pub struct Commit {
     pub batch: Batch,
     /// Epoch keys and replay tags, in order.
     pub keys: Vec<KeyFile>,
-    pub(super) mailbox_seq: Option<u64>,
-    pub(super) tag_seq: Option<u64>,
 }
 
 /// Gathers writes and releases what waited for them.
@@ -135,8 +133,6 @@ impl<T> Journal<T> {
             seq,
             batch: std::mem::take(&mut self.batch),
             keys: std::mem::take(&mut self.keys),
-            mailbox_seq,
-            tag_seq,
         })
     }
 

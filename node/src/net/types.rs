@@ -293,6 +293,8 @@ pub enum NetDrop {
     StoreRefused,
     /// A record this node was asked to serve and does not: too far from the key, too large, or no room.
     ServeSkipped,
+    /// A lookup refused because too many were waiting.
+    LookupShed,
     /// An event other than a packet that did not fit.
     EventShed,
 }
@@ -315,8 +317,8 @@ pub struct NetCounters {
     pub links: usize,
     /// Connected peers now.
     pub peers: usize,
-    /// Peers in the Kademlia table now.
-    pub table: usize,
+    /// Connections now: of two between the same nodes one is soon closed.
+    pub connections: usize,
     /// Records served now.
     pub served: usize,
     /// Neighbours in the gossip mesh now.

@@ -236,3 +236,82 @@ impl std::fmt::Debug for BoxKeys {
         f.write_str("BoxKeys(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const SLOT: u64 = 20_000;
+    const DAY: u64 = 86_400_000;
+
+    fn chain() -> BoxChain {
+        BoxChain::new([6; 32], 100)
+    }
+
+    #[test]
+    fn no_two_places_share_an_id() {
+        let chain = chain();
+        let mut ids = Vec::new();
+        for day in 100..104 {
+            ids.extend((0..4).map(|index| chain.parked(day, index).unwrap().id()));
+        }
+        let first = 100 * DAY / SLOT;
+        for slot in first..first + 4 {
+            ids.extend((0..4).map(|index| chain.live(slot, index, SLOT, DAY).unwrap().id()));
+        }
+        ids.push(BoxChain::new([7; 32], 100).parked(100, 0).unwrap().id());
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+    }
+
+    #[test]
+    fn forgetting_keeps_the_future_and_loses_the_past() {
+        let (mut moved, whole) = (chain(), chain());
+        moved.forget_before(103);
+        assert!(moved.parked(102, 0).is_none());
+        assert_eq!(moved.parked(105, 3).unwrap().id(), whole.parked(105, 3).unwrap().id());
+        let slot = 104 * DAY / SLOT;
+        let id = |chain: &BoxChain| chain.live(slot, 1, SLOT, DAY).unwrap().id();
+        assert_eq!(id(&moved), id(&whole));
+        assert_ne!(moved.parts().1, whole.parts().1);
+        assert!(whole.parked(99, 0).is_none() && whole.parked(u32::MAX, 0).is_none());
+    }
+
+    #[test]
+    fn a_sealed_frame_opens_only_with_its_own_box() {
+        let (one, two) = (chain().parked(100, 0).unwrap(), chain().parked(100, 1).unwrap());
+        let frame = [9; FRAME_LEN];
+        let sealed = one.seal(&frame);
+        assert_eq!(sealed.len(), SEALED_LEN);
+        assert_eq!(one.open(&sealed).unwrap()[..], frame[..]);
+        assert!(two.open(&sealed).is_none());
+        for at in [0, 800, FRAME_LEN - 1, FRAME_LEN, SEALED_LEN - 1] {
+            let mut bad = sealed.clone();
+            bad[at] ^= 1;
+            assert!(one.open(&bad).is_none());
+        }
+    }
+
+    #[test]
+    fn holder_orders_are_permutations_that_differ() {
+        let chain = chain();
+        let mut firsts = [0; 6];
+        for index in 0..600 {
+            let mut order = chain.parked(100, index).unwrap().holder_order(6);
+            firsts[order[0]] += 1;
+            order.sort_unstable();
+            assert_eq!(order, [0, 1, 2, 3, 4, 5]);
+        }
+        assert!(firsts.iter().all(|count| (60..140).contains(count)), "{firsts:?}");
+        assert!(chain.parked(100, 0).unwrap().holder_order(0).is_empty());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", chain().parked(100, 0).unwrap()), "BoxKeys(…)");
+        assert_eq!(format!("{:?}", chain()), "BoxChain { day: 100, .. }");
+    }
+}

@@ -95,7 +95,7 @@ impl Conversation {
             ratchet: secrets.ratchet,
             out_chain: BoxChain::new(*secrets.out_root, first_day),
             in_chain: BoxChain::new(*secrets.in_root, first_day),
-            out_cursor: OutCursor::default(),
+            out_cursor: OutCursor { parked_day: first_day, ..OutCursor::default() },
             in_cursor: InCursor::new(first_day),
             out: OutQueue::default(),
             acks: AckQueue::default(),
@@ -575,6 +575,12 @@ impl Conversation {
                 self.counters.undecryptable += 1;
                 continue;
             };
+            if let Some(seen) = self.incoming.seen(&id) {
+                // It came through another conversation meanwhile.
+                let received_at = seen.received_at;
+                self.acks.delivered(now, &id, received_at, slow);
+                continue;
+            }
             self.incoming.remember(Seen { id, received_at: now, read_at: None, slow });
             self.acks.delivered(now, &id, now, slow);
             events.push(ConversationEvent::Message { id, body, sent_at, received_at: now });

@@ -197,3 +197,92 @@ fn decode_fragment(bytes: &[u8]) -> Option<Fragment> {
         data: bytes[24..24 + len].to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ack() -> impl Strategy<Value = Ack> {
+        let kind = prop_oneof![
+            any::<u64>().prop_map(AckKind::Partial),
+            any::<u64>().prop_map(AckKind::Delivered),
+            any::<u64>().prop_map(AckKind::Read),
+        ];
+        (any::<[u8; 8]>(), kind).prop_map(|(prefix, kind)| Ack { prefix, kind })
+    }
+
+    fn fragment() -> impl Strategy<Value = Fragment> {
+        (any::<[u8; 16]>(), any::<u32>(), 1u8..=64, any::<u8>(), 1..=FRAGMENT_LEN, any::<u8>()).prop_map(
+            |(id, seq, count, index, len, byte)| {
+                let index = index % count;
+                let len = if index + 1 == count { len } else { FRAGMENT_LEN };
+                Fragment { id, seq, index, count, data: vec![byte; len] }
+            },
+        )
+    }
+
+    fn frame() -> impl Strategy<Value = Frame> {
+        let root = proptest::option::of(any::<(u32, [u8; 8])>());
+        let acks = proptest::collection::vec(ack(), 0..=MAX_ACKS);
+        (any::<bool>(), root, any::<u64>(), any::<u32>(), acks, proptest::option::of(fragment())).prop_map(
+            |(slow, root, live_until, base_seq, acks, fragment)| Frame {
+                slow,
+                root,
+                live_until,
+                base_seq,
+                acks,
+                fragment,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_the_wire(frame in frame()) {
+            prop_assert_eq!(Frame::decode(&frame.encode()), Some(frame));
+        }
+
+        #[test]
+        fn whatever_decodes_encodes_to_the_same_bytes(frame in frame(), at in 0..FRAME_LEN, flip in 1u8..) {
+            let mut bytes = frame.encode();
+            bytes[at] ^= flip;
+            if let Some(other) = Frame::decode(&bytes) {
+                prop_assert_eq!(other.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), FRAME_LEN), acks in 0u8..12) {
+            let mut frame: [u8; FRAME_LEN] = bytes.try_into().unwrap();
+            let _ = Frame::decode(&frame);
+            (frame[0], frame[1], frame[2], frame[3]) = (VERSION, HAS_FRAGMENT, acks, 0);
+            let _ = Frame::decode(&frame);
+        }
+    }
+
+    #[test]
+    fn sizes_leave_room_for_the_longest_message() {
+        assert_eq!((FRAGMENT_AT, DATA_AT, FRAGMENT_LEN), (164, 188, 1396));
+        let longest = crate::session::conversation::MAX_BODY + 25 + 82;
+        assert!(longest.div_ceil(FRAGMENT_LEN) <= MAX_FRAGMENTS);
+    }
+
+    #[test]
+    fn malformed_frames_are_refused() {
+        let fragment = Fragment { id: [1; 16], seq: 1, index: 0, count: 2, data: vec![1; FRAGMENT_LEN] };
+        let good = Frame { fragment: Some(fragment), ..Frame::default() }.encode();
+        assert!(Frame::decode(&good).is_some());
+        // version, unknown flag, ack count, reserved byte, unused ack, index = count, count 0, count 65, short middle piece
+        let changes: [(usize, u8); 9] = [
+            (0, 2), (1, 1 | 8), (2, 9), (3, 1), (30, 1), (184, 2), (185, 0), (185, 65), (186, 0),
+        ];
+        for (at, value) in changes {
+            let mut bad = good.clone();
+            bad[at] = value;
+            assert!(Frame::decode(&bad).is_none(), "byte {at} = {value}");
+        }
+    }
+}

@@ -95,7 +95,6 @@ pub struct HelloIn {
 }
 
 /// The outcome of a hello: everything a conversation needs, equal on both sides but for the role.
-#[derive(Debug)]
 pub struct HelloSecrets {
     pub(crate) role: Role,
     pub(crate) id: [u8; 16],
@@ -106,6 +105,12 @@ pub struct HelloSecrets {
     pub(crate) out_root: Zeroizing<[u8; 32]>,
     pub(crate) in_root: Zeroizing<[u8; 32]>,
     pub(crate) check_key: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for HelloSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HelloSecrets").field("role", &self.role).finish_non_exhaustive()
+    }
 }
 
 impl HelloSecrets {
@@ -433,3 +438,6 @@ fn open(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>,
         .map(Zeroizing::new)
         .map_err(|_| HelloError::Unreadable)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -188,3 +188,56 @@ fn blind_factor(network: &NetworkBytes, key: &ContactKey, day: Day) -> Scalar {
     );
     Scalar::from_bytes_mod_order_wide(&wide)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn both_halves_agree_on_every_day_and_days_differ() {
+        let secret = ContactSecret::from_bytes([1; 32]);
+        let mut seen = Vec::new();
+        for day in [0, 1, 20_000, u32::MAX] {
+            let blinded = secret.blinded(&[2; 32], day);
+            assert_eq!(Some(blinded.public()), secret.public().blinded(&[2; 32], day));
+            let key = VerifyingKey::from_bytes(&blinded.public()).unwrap();
+            let signature = Signature::from_bytes(&blinded.sign(b"read"));
+            key.verify_strict(b"read", &signature).unwrap();
+            key.verify_strict(b"reaD", &signature).unwrap_err();
+            seen.push(blinded.public());
+        }
+        seen.push(secret.public().blinded(&[3; 32], 0).unwrap());
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
+    }
+
+    #[test]
+    fn the_two_curves_hold_the_same_key() {
+        let secret = ContactSecret::from_bytes([4; 32]);
+        let public = x25519_dalek::PublicKey::from(&secret.x25519());
+        assert_eq!(Some(public), secret.public().x25519());
+    }
+
+    #[test]
+    fn keys_outside_the_prime_order_group_are_refused() {
+        let good = ContactSecret::from_bytes([5; 32]).public();
+        assert_eq!(ContactKey::from_bytes(*good.as_bytes()), Some(good));
+        let point = CompressedEdwardsY(*good.as_bytes()).decompress().unwrap();
+        for torsion in &curve25519_dalek::constants::EIGHT_TORSION {
+            let mixed = (point + torsion).compress().to_bytes();
+            let pure = torsion.compress().to_bytes();
+            assert_eq!(ContactKey::from_bytes(mixed).is_some(), mixed == *good.as_bytes());
+            assert_eq!(ContactKey::from_bytes(pure), None);
+        }
+        assert_eq!(ContactKey::from_bytes([0xff; 32]), None);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = ContactSecret::from_bytes([0xab; 32]);
+        assert_eq!(format!("{secret:?}"), "ContactSecret(…)");
+        assert_eq!(format!("{:?}", secret.blinded(&[0; 32], 1)), "BlindedSecret(…)");
+    }
+}

@@ -4,6 +4,7 @@
 //! Directory layout, sizes and what a crash leaves: SPEC.md, "Disk".
 
 mod errors;
+mod inspect;
 mod repair;
 
 use std::{
@@ -170,6 +171,7 @@ impl Open {
 
     fn open(dir: &Path) -> Result<Self, BackendError> {
         let store = dir.join(STORE_DIR);
+        inspect::names(dir, &store)?;
         // The engine asserts some properties of its directory while it opens; a damaged one must not take the process down.
         let opened = std::panic::catch_unwind(|| {
             let database = Database::builder(&store)

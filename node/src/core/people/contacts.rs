@@ -8,7 +8,7 @@ use super::super::records::{
 };
 use super::super::{Core, MessageState};
 use crate::address::ContactAddress;
-use crate::handle::{RequestError, RequestErrorKind};
+use crate::request::{RequestError, RequestErrorKind};
 use crate::session::identity::ContactKey;
 use crate::view::{AddressView, ContactView, Event};
 

@@ -44,6 +44,8 @@ pub(super) struct Greetings {
     offers: BTreeMap<(usize, u32), Offer>,
     wanted: BTreeMap<ContactId, Wanted>,
     hellos: BTreeMap<ContactId, Tries>,
+    /// When each greeter was last answered.
+    answered: BTreeMap<ConversationId, Moment>,
     /// First day whose inbox is read: days before the start are read once.
     read_from: u32,
 }
@@ -69,6 +71,12 @@ struct Tries {
 }
 
 impl Greetings {
+    /// Whether the answer to this hello may be repeated: not for the copies that other holders have.
+    fn may_answer_again(&mut self, now: Moment, id: ConversationId, way: Span) -> bool {
+        let last = self.answered.insert(id, now);
+        last.is_some_and(|at| now - at > way + way)
+    }
+
     pub(super) fn forget(&mut self, contact: &ContactId) {
         self.wanted.remove(contact);
         self.hellos.remove(contact);
@@ -190,7 +198,7 @@ impl<B: Backend> Core<B> {
         self.people.greetings.wanted.remove(contact);
         let id = out.secrets.id();
         let entries = out.entries.iter().map(|entry| entry.to_vec().into()).collect();
-        let conversation = Conversation::from_hello(out.secrets, self.conversation_params(), at);
+        let conversation = Conversation::from_hello(out.secrets, self.conversation_params());
         self.people.talks.insert(id, Talk { contact: *contact, ours: true, since: at, conversation });
         if let Some(known) = self.people.contacts.get_mut(contact) {
             known.hello = Some(HelloRecord { entries, day: today, conversation: id });
@@ -220,10 +228,17 @@ impl<B: Backend> Core<B> {
         let read =
             hello::respond(&self.network.0, &own.secret, &prekeys, reader.day, day_ms, entry);
         match read {
-            Ok(hello) if self.people.talks.contains_key(&hello.secrets.id()) => {
-                // The same hello at another holder.
+            Ok(hello) => {
+                let id = hello.secrets.id();
+                if !self.people.talks.contains_key(&id) {
+                    self.accept_hello(now, hello);
+                } else if self.people.greetings.may_answer_again(now, id, self.way()) {
+                    // Not just another copy: the peer has not had our answer.
+                    if let Some(talk) = self.people.talks.get_mut(&id) {
+                        talk.conversation.hello_repeated();
+                    }
+                }
             }
-            Ok(hello) => self.accept_hello(now, hello),
             Err(_) => self.counters.hellos_bad += 1,
         }
     }
@@ -236,8 +251,9 @@ impl<B: Backend> Core<B> {
         let id = hello.secrets.id();
         let params = self.conversation_params();
         let since = hello.sent_at;
-        let conversation = Conversation::from_hello(hello.secrets, params, now.as_millis());
+        let conversation = Conversation::from_hello(hello.secrets, params);
         self.people.talks.insert(id, Talk { contact, ours: false, since, conversation });
+        self.people.greetings.answered.insert(id, now);
         self.people.greetings.wanted.remove(&contact);
         self.choose_talk(now, &contact);
         // A contact that greets again and again may not fill us up: all but the newest of its
@@ -247,6 +263,7 @@ impl<B: Backend> Core<B> {
         others.retain(|talk| Some(*talk) != keep && *talk != id);
         for talk in others.into_iter().skip(MAX_TALKS - 2) {
             self.people.talks.remove(&talk);
+            self.people.greetings.answered.remove(&talk);
             self.delete_state(&key::of(key::CONVERSATION, &talk));
         }
         self.save_talk(&id);
@@ -305,7 +322,7 @@ impl<B: Backend> Core<B> {
         if before != Some(chosen) {
             let mut moved = before.and_then(|id| self.people.talks.remove(&id));
             if let (Some(old), Some(new)) = (&mut moved, self.people.talks.get_mut(&chosen)) {
-                new.conversation.absorb(now.as_millis(), &mut old.conversation);
+                new.conversation.absorb(&mut old.conversation);
             }
             if let (Some(id), Some(talk)) = (before, moved) {
                 self.people.talks.insert(id, talk);

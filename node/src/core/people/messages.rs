@@ -13,7 +13,7 @@ use super::super::outbox::{Deposit, Rank};
 use super::super::records::{MessageId, Received, Sent, StepRecord, hex, key, unhex16};
 use super::super::{Core, ConversationId, Then};
 use super::BoxReceipts;
-use crate::handle::{MAX_MESSAGE, RequestError, RequestErrorKind, SendRequest};
+use crate::request::{MAX_MESSAGE, RequestError, RequestErrorKind, SendRequest};
 use crate::session::boxes::Series;
 use crate::session::conversation::{self, ConversationEvent, SubmitError, Urgency};
 use crate::view::{Event, InboxView, MessageState, MessageView};

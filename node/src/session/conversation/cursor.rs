@@ -345,7 +345,7 @@ impl InCursor {
         params: &ConversationParams,
         plans: &mut BTreeMap<Series, Plan>,
     ) {
-        let today = day_of(now, params.day_ms);
+        let today = day_of(now, params.day_ms).max(self.first_day);
         let oldest = today.saturating_sub(params.parked_days);
         self.first_day = self.first_day.max(oldest);
         self.days.retain(|day, _| *day >= oldest);

@@ -181,7 +181,12 @@ impl OutQueue {
         let all = message.all();
         message.acked |= bits & all;
         message.pending &= !message.acked;
-        if message.sent && message.pending == 0 {
+        if message.pending == 0 && !message.sent {
+            // It had everything before our first round was over.
+            message.sent = true;
+            message.resend_at = now.saturating_add(patience);
+        }
+        if message.pending == 0 {
             let rest_at = if message.acked == all { now.saturating_add(patience) } else { now };
             message.resend_at = match message.acked == all {
                 // It waits for its turn over there.

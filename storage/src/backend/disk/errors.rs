@@ -29,7 +29,7 @@ pub(super) fn explain(dir: &Path, error: fjall::Error) -> BackendError {
 }
 
 /// The system's error on a file of the store.
-fn io(dir: &Path, source: std::io::Error) -> BackendError {
+pub(super) fn io(dir: &Path, source: std::io::Error) -> BackendError {
     match source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             unwritable(dir.to_path_buf(), source)

@@ -1,0 +1,482 @@
+//! The loop of the swarm: commands in, events out, timers. It only passes things on: what to dial is decided in
+//! `links.rs`, what to serve and forward outside, and packets do not come through here on their way in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dht::net::{Names, Output, Overlay};
+use futures::StreamExt;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, connection_limits, memory_connection_limits, ping};
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use super::link::{self, Shared};
+use super::links::{Action, LinkManager};
+use super::outbox::Outbox;
+use super::types::{Clock, FRAME_LEN, NetCommand, NetCounters, NetDrop, NetEvent};
+
+/// Commands handled before the swarm gets its turn.
+const TURN: usize = 64;
+/// A second connection to a peer is closed after this long, when both sides have long moved to the other one.
+const SURPLUS_MS: u64 = 5_000;
+const WRONG_NETWORK_EVERY: u64 = 60_000;
+
+/// All protocols of a node. The limits come first: what they refuse no other part sees.
+#[derive(NetworkBehaviour)]
+#[behaviour(to_swarm = "Event")]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) link: link::Behaviour,
+    /// Finds out within half a minute that a silent peer is gone.
+    pub(super) ping: ping::Behaviour,
+    pub(super) overlay: dht::net::Behaviour,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Link(link::Event),
+    Ping(ping::Event),
+    Overlay(dht::net::Event),
+}
+
+impl From<link::Event> for Event {
+    fn from(event: link::Event) -> Self {
+        Self::Link(event)
+    }
+}
+
+impl From<ping::Event> for Event {
+    fn from(event: ping::Event) -> Self {
+        Self::Ping(event)
+    }
+}
+
+impl From<dht::net::Event> for Event {
+    fn from(event: dht::net::Event) -> Self {
+        Self::Overlay(event)
+    }
+}
+
+impl From<std::convert::Infallible> for Event {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+pub(super) struct Task {
+    swarm: Swarm<Behaviour>,
+    overlay: Overlay,
+    links: LinkManager,
+    outbox: Outbox,
+    shared: Arc<Shared>,
+    clock: Clock,
+    own: [u8; 32],
+    /// Live connections of each peer, with the address seen. Bounded by the connection limits.
+    peers: BTreeMap<PeerId, BTreeMap<ConnectionId, Multiaddr>>,
+    /// Bootstrap dials under way. Bounded by the dials `links` allows.
+    bootstrap: BTreeMap<ConnectionId, usize>,
+    /// Further connections of a peer, and when they are closed.
+    surplus: BTreeMap<ConnectionId, u64>,
+    surplus_at: Option<u64>,
+    wrong_network_at: Option<u64>,
+    listening: Vec<Multiaddr>,
+}
+
+impl Task {
+    pub(super) fn new(
+        swarm: Swarm<Behaviour>,
+        names: Names,
+        links: LinkManager,
+        shared: Arc<Shared>,
+        events: mpsc::Sender<NetEvent>,
+    ) -> Self {
+        Self {
+            overlay: Overlay::new(*swarm.local_peer_id(), names),
+            links,
+            outbox: Outbox::new(events),
+            clock: shared.clock.clone(),
+            own: shared.own,
+            shared,
+            swarm,
+            peers: BTreeMap::new(),
+            bootstrap: BTreeMap::new(),
+            surplus: BTreeMap::new(),
+            surplus_at: None,
+            wrong_network_at: None,
+            listening: Vec::new(),
+        }
+    }
+
+    /// Runs until shutdown, or until the node drops its end of a channel.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<NetCommand>, bootstrap: Vec<Multiaddr>) {
+        self.links.handle_bootstrap((self.clock)(), bootstrap);
+        let mut due: Option<u64> = None;
+        let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::ZERO));
+        loop {
+            self.settle();
+            let next = self.poll_timeout();
+            if next != due {
+                due = next;
+                if let Some(at) = due {
+                    timer = Box::pin(tokio::time::sleep(Duration::from_millis(at.saturating_sub((self.clock)()))));
+                }
+            }
+            tokio::select! {
+                command = commands.recv() => {
+                    let mut command = command;
+                    for _ in 0..TURN {
+                        match command {
+                            None | Some(NetCommand::Shutdown) => return self.close().await,
+                            Some(command) => self.handle_command(command),
+                        }
+                        match commands.try_recv() {
+                            Ok(next) => command = Some(next),
+                            Err(_) => break,
+                        }
+                    }
+                }
+                event = self.swarm.select_next_some() => self.handle_swarm_event(event),
+                () = self.outbox.flush_one(), if self.outbox.is_waiting() => {}
+                () = timer.as_mut(), if due.is_some() => {
+                    due = None;
+                    self.handle_timeout();
+                }
+            }
+            if self.outbox.is_closed() {
+                return self.close().await;
+            }
+        }
+    }
+
+    /// Closes every connection and gives the closing a second.
+    async fn close(mut self) {
+        let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        let closing = async {
+            while self.swarm.connected_peers().next().is_some() {
+                let _ = self.swarm.select_next_some().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), closing).await;
+    }
+
+    fn handle_command(&mut self, command: NetCommand) {
+        match command {
+            NetCommand::Send { to, packet } => self.send(&to, packet),
+            NetCommand::Links { wanted } => {
+                let peers: BTreeSet<PeerId> = wanted.iter().filter_map(|(id, _)| dht::net::peer_id(id)).collect();
+                self.swarm.behaviour_mut().link.set_wanted(peers);
+                self.links.handle_wanted((self.clock)(), wanted);
+            }
+            NetCommand::Bootstrap { addresses } => self.links.handle_bootstrap((self.clock)(), addresses),
+            NetCommand::Publish { data } => {
+                let now = (self.clock)();
+                self.overlay.publish(&mut self.swarm.behaviour_mut().overlay, now, data);
+            }
+            NetCommand::Verdict { ticket, verdict } => {
+                self.overlay.verdict(&mut self.swarm.behaviour_mut().overlay, ticket, verdict);
+            }
+            NetCommand::Lookup { key, many } => {
+                let now = (self.clock)();
+                self.overlay.lookup(&mut self.swarm.behaviour_mut().overlay, now, key, many);
+            }
+            NetCommand::Serve { key, value, ttl_ms } => {
+                let now = (self.clock)();
+                self.overlay.serve(&mut self.swarm.behaviour_mut().overlay, now, key, value, ttl_ms);
+            }
+            NetCommand::Unserve { key } => self.overlay.unserve(&mut self.swarm.behaviour_mut().overlay, &key),
+            NetCommand::Counters(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.counters());
+            }
+            NetCommand::Shutdown => {}
+        }
+    }
+
+    fn send(&mut self, to: &[u8; 32], packet: Box<[u8; FRAME_LEN]>) {
+        match dht::net::peer_id(to) {
+            Some(peer) => self.swarm.behaviour_mut().link.send(&peer, packet),
+            None => self.shared.count(NetDrop::NoLink),
+        }
+    }
+
+    fn handle_swarm_event(&mut self, event: SwarmEvent<Event>) {
+        let now = (self.clock)();
+        match event {
+            SwarmEvent::Behaviour(Event::Overlay(event)) => {
+                let peers = &self.peers;
+                let seen = |peer: &PeerId| peers.get(peer).and_then(|conns| conns.values().next_back().cloned());
+                self.overlay.handle_event(&mut self.swarm.behaviour_mut().overlay, now, event, seen);
+            }
+            SwarmEvent::Behaviour(Event::Link(link::Event::Up(node))) => {
+                self.links.handle_link_up(&node);
+                self.outbox.push(NetEvent::LinkUp(node));
+            }
+            SwarmEvent::Behaviour(Event::Link(link::Event::Down(node))) => self.outbox.push(NetEvent::LinkDown(node)),
+            SwarmEvent::Behaviour(Event::Link(link::Event::Stalled { peer, connection })) => {
+                // Closing may take as long as TCP keeps trying: from here on the connection does not count.
+                self.forget(now, peer, connection);
+            }
+            SwarmEvent::Behaviour(Event::Ping(ping::Event { peer, connection, result: Err(failure) })) => {
+                if !matches!(failure, ping::Failure::Unsupported) {
+                    self.swarm.close_connection(connection);
+                    self.forget(now, peer, connection);
+                }
+            }
+            SwarmEvent::Behaviour(Event::Ping(_)) => {}
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let address = endpoint.get_remote_address().clone();
+                let known = self.peers.entry(peer_id).or_default();
+                known.insert(connection_id, address);
+                let first = known.len() == 1;
+                if !first && self.surplus_at.is_none() {
+                    self.surplus_at = Some(now + SURPLUS_MS);
+                }
+                let index = self.bootstrap.remove(&connection_id);
+                let Some(node) = dht::net::node_id(&peer_id) else { return };
+                if first {
+                    self.links.handle_connected(now, node);
+                    self.outbox.push(NetEvent::Connected(self.peers.len()));
+                }
+                if let Some(index) = index {
+                    self.links.handle_bootstrap_dialed(now, index, Some(node));
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.surplus.remove(&connection_id);
+                self.forget(now, peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.handle_dial_error(now, connection_id, peer_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError { error: ListenError::Denied { .. }, .. } => {
+                self.shared.count(NetDrop::ConnectionDenied);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                if let Ok(address) = address.with_p2p(*self.swarm.local_peer_id()) {
+                    self.listening.push(address.clone());
+                    self.outbox.push(NetEvent::Listening(address));
+                }
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                if let Ok(address) = address.with_p2p(*self.swarm.local_peer_id()) {
+                    self.listening.retain(|known| *known != address);
+                }
+            }
+            SwarmEvent::ListenerClosed { reason, .. } => {
+                let reason = reason.err().map_or_else(|| "closed".into(), |e| e.to_string());
+                self.outbox.push(NetEvent::ListenerClosed { reason });
+            }
+            _ => {}
+        }
+    }
+
+    /// A connection ended or counts as ended.
+    fn forget(&mut self, now: u64, peer: PeerId, connection: ConnectionId) {
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.remove(&connection);
+        if !known.is_empty() {
+            return;
+        }
+        self.peers.remove(&peer);
+        self.overlay.handle_disconnected(&peer);
+        if let Some(node) = dht::net::node_id(&peer) {
+            self.links.handle_disconnected(now, node);
+        }
+        self.outbox.push(NetEvent::Connected(self.peers.len()));
+    }
+
+    fn handle_dial_error(&mut self, now: u64, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+        let index = self.bootstrap.remove(&id);
+        let node = peer.as_ref().and_then(dht::net::node_id);
+        if matches!(error, DialError::Denied { .. }) {
+            self.shared.count(NetDrop::ConnectionDenied);
+        }
+        if let Some(index) = index {
+            if matches!(error, DialError::LocalPeerId { .. }) || node == Some(self.own) {
+                self.links.handle_bootstrap_is_self(index);
+                return;
+            }
+            self.links.handle_bootstrap_dialed(now, index, None);
+        } else {
+            // Kademlia dials too; only our own failures are news.
+            match &node {
+                Some(node) if self.links.is_dialing(node) => self.links.handle_dial_failed(now, node),
+                _ => return,
+            }
+        }
+        self.outbox.push(NetEvent::DialFailed { to: node, reason: plain(error) });
+    }
+
+    /// Carries out what the state machines have decided.
+    fn settle(&mut self) {
+        while let Some(output) = self.overlay.poll() {
+            match output {
+                Output::Gossip { ticket, data } => self.outbox.push(NetEvent::Gossip { ticket, data }),
+                Output::Found { key, value } => self.outbox.push(NetEvent::Found { key, value }),
+                Output::LookupDone { key, found } => self.outbox.push(NetEvent::LookupDone { key, found }),
+                Output::WrongNetwork { peer } => self.refuse_network(peer),
+                _ => {}
+            }
+        }
+        while let Some(action) = self.links.poll() {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        let now = (self.clock)();
+        match action {
+            Action::Dial { id, addresses } => {
+                let Some(peer) = dht::net::peer_id(&id) else {
+                    return self.links.handle_dial_failed(now, &id);
+                };
+                // A connection that is being closed still counts for the swarm, not for us.
+                let dial = DialOpts::peer_id(peer).condition(PeerCondition::NotDialing);
+                let dial = if addresses.is_empty() {
+                    // Then libp2p asks the routing table.
+                    dial.build()
+                } else {
+                    dial.addresses(addresses).build()
+                };
+                // Errors come as an event too, but for a condition that was not met.
+                if let Err(DialError::DialPeerConditionFalse(_)) = self.swarm.dial(dial) {
+                    self.links.handle_dial_failed(now, &id);
+                }
+            }
+            Action::DialBootstrap { index, address } => {
+                let dial = DialOpts::from(address);
+                self.bootstrap.insert(dial.connection_id(), index);
+                let id = dial.connection_id();
+                if self.swarm.dial(dial).is_err() && self.bootstrap.contains_key(&id) {
+                    // The event may not come for an address that cannot even be tried.
+                    self.bootstrap.remove(&id);
+                    self.links.handle_bootstrap_dialed(now, index, None);
+                }
+            }
+            Action::Prune => {
+                let mesh = self.swarm.behaviour().overlay.gossip.all_mesh_peers().filter_map(dht::net::node_id).collect();
+                self.links.handle_prune(now, &mesh);
+            }
+            Action::Disconnect { id } => {
+                if let Some(peer) = dht::net::peer_id(&id) {
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+        }
+    }
+
+    fn refuse_network(&mut self, peer: PeerId) {
+        let now = (self.clock)();
+        self.shared.count(NetDrop::WrongNetwork);
+        let _ = self.swarm.disconnect_peer_id(peer);
+        let connections: Vec<ConnectionId> = self.peers.get(&peer).into_iter().flatten().map(|(id, _)| *id).collect();
+        for connection in connections {
+            self.forget(now, peer, connection);
+        }
+        if let Some(node) = dht::net::node_id(&peer) {
+            self.links.handle_wrong_network(now, &node);
+        }
+        if self.wrong_network_at.is_none_or(|at| now.saturating_sub(at) >= WRONG_NETWORK_EVERY) {
+            self.wrong_network_at = Some(now);
+            self.outbox.push(NetEvent::WrongNetwork);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        [self.links.poll_timeout(), self.overlay.poll_timeout(), self.surplus_at].into_iter().flatten().min()
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = (self.clock)();
+        self.links.handle_timeout(now);
+        self.overlay.handle_timeout(&mut self.swarm.behaviour_mut().overlay, now);
+        self.close_surplus(now);
+    }
+
+    /// Closes connections that have been surplus for a whole interval.
+    fn close_surplus(&mut self, now: u64) {
+        if self.surplus_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let still = self.swarm.behaviour().link.surplus();
+        self.surplus.retain(|id, _| still.contains(id));
+        for id in still {
+            match self.surplus.get(&id) {
+                None => {
+                    self.surplus.insert(id, now + SURPLUS_MS);
+                }
+                Some(at) if *at <= now => {
+                    self.surplus.remove(&id);
+                    self.swarm.close_connection(id);
+                }
+                Some(_) => {}
+            }
+        }
+        let several = self.peers.values().any(|known| known.len() > 1);
+        self.surplus_at = several.then_some(now + SURPLUS_MS);
+    }
+
+    fn counters(&self) -> NetCounters {
+        let overlay = self.overlay.counters();
+        let mut drops = self.shared.drops();
+        for (reason, count) in [
+            (NetDrop::GossipShed, overlay.gossip_shed),
+            (NetDrop::GossipRejected, overlay.gossip_rejected),
+            (NetDrop::PublishFailed, overlay.publish_failed),
+            (NetDrop::StoreRefused, overlay.store_refused),
+            (NetDrop::ServeSkipped, overlay.serve_skipped),
+            (NetDrop::LookupShed, overlay.lookups_shed),
+            (NetDrop::EventShed, self.outbox.shed()),
+        ] {
+            if count > 0 {
+                drops.insert(reason, count);
+            }
+        }
+        let packets_in = self.shared.packets_in.load(Ordering::Relaxed);
+        let packets_out = self.shared.packets_out.load(Ordering::Relaxed);
+        let behaviour = self.swarm.behaviour();
+        NetCounters {
+            drops,
+            packets_in,
+            packets_out,
+            bytes_in: packets_in * FRAME_LEN as u64,
+            bytes_out: packets_out * FRAME_LEN as u64,
+            links: behaviour.link.up(),
+            peers: self.peers.len(),
+            connections: self.peers.values().map(BTreeMap::len).sum(),
+            served: self.overlay.served(),
+            mesh: behaviour.overlay.gossip.all_mesh_peers().count(),
+            listening: self.listening.clone(),
+        }
+    }
+}
+
+/// A dial's error in words for a person, without the peer's address chain.
+fn plain(error: &DialError) -> String {
+    match error {
+        DialError::NoAddresses => "no address is known".into(),
+        DialError::WrongPeerId { .. } => "another node answers there".into(),
+        DialError::LocalPeerId { .. } => "that is this node itself".into(),
+        DialError::Denied { .. } => "this node has as many connections as it allows".into(),
+        DialError::Transport(errors) => {
+            let inner = errors.last().map(|(_, error)| error.to_string()).unwrap_or_default();
+            if inner.contains("refused") {
+                "nobody listens there".into()
+            } else if inner.is_empty() {
+                "not reachable".into()
+            } else {
+                format!("not reachable: {inner}")
+            }
+        }
+        _ => "the attempt was given up".into(),
+    }
+}
