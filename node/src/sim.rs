@@ -39,11 +39,12 @@ pub(crate) fn command(args: &SimArgs, out: &mut Out) -> Result<u8, Error> {
         ));
     };
     let clock = Clock::start();
+    let started = clock.now();
     let progress = Progress::new(args.json);
     let outcome = scenario.run(args.seed, &progress);
     progress.finish();
     let outcome = outcome?;
-    let elapsed = (clock.now() - clock.started_at()).as_secs_f64();
+    let elapsed = clock.now().since(started).as_secs_f64();
     if args.json {
         out.json(&json!({
             "scenario": name,
