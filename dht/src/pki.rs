@@ -66,6 +66,8 @@ impl Default for Caps {
 }
 
 /// A record of our own. Hand it over only after it is on disk: there is one beat per node and epoch, ever.
+// Made twice an epoch and moved once: not worth a box.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OwnRecord {
     /// Our descriptor; a higher `seq` replaces the one before.

@@ -2,6 +2,8 @@
 //!
 //! `MURMURATION_BLESS=1 cargo test -p murmuration-dht --test vectors` rewrites the file after an intended change of format.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use dht::{
     Directory, NetworkParams, NodeId,
     beat::{Beat, BeatFields},

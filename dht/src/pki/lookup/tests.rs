@@ -195,7 +195,7 @@ fn roots_whose_pages_nobody_has_are_given_up_for_good() {
     let mut lookups = 0;
     let mut at = now();
     for _ in 0..40 {
-        at = at + Span::from_secs(1);
+        at += Span::from_secs(1);
         answer_heads(&mut pki, at, &[Head::of(&directory)]);
         for _ in 0..20 {
             let Some(key) = pki.poll_lookup() else { break };
@@ -221,7 +221,7 @@ fn made_up_heads_stay_within_the_caps() {
     let base = Head::of(&directory(3));
     let mut at = now();
     for round in 0..50u8 {
-        at = at + Span::from_secs(1);
+        at += Span::from_secs(1);
         let heads: Vec<_> = (0..10)
             .map(|n| {
                 let mut head = base.clone();

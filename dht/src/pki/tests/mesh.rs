@@ -36,6 +36,7 @@ enum Event {
 }
 
 struct World {
+    params: Arc<NetworkParams>,
     members: Vec<Member>,
     now: Moment,
     rng: ChaCha20Rng,
@@ -46,11 +47,11 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u8, count: u32, loss: u32) -> Self {
-        let params = params();
+    fn new(params: Arc<NetworkParams>, seed: u8, count: u32, loss: u32) -> Self {
         let mut world = Self {
+            params: params.clone(),
             members: Vec::new(),
-            now: start(),
+            now: epoch::start_of(&params, EPOCH),
             rng: rng(seed),
             loss,
             events: BTreeMap::new(),
@@ -58,7 +59,7 @@ impl World {
             lookups: 0,
         };
         for node in nodes(&params, count) {
-            let joins = start() + Span::from_millis(u64::from(world.rng.next_u32() % 5_000));
+            let joins = world.now + Span::from_millis(u64::from(world.rng.next_u32() % 5_000));
             world.join(node, joins, false);
         }
         world
@@ -68,7 +69,7 @@ impl World {
         let mut seed = [9; 32];
         self.rng.fill_bytes(&mut seed[..8]);
         let rng = <ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
-        let pki = Pki::new(params(), node.id(), Caps::default(), rng);
+        let pki = Pki::new(self.params.clone(), node.id(), Caps::default(), rng);
         self.members.push(Member {
             node,
             pki,
@@ -226,7 +227,7 @@ impl Member {
 
     /// What a node's core does: a descriptor and a beat at once on joining, then one beat per epoch in its window.
     fn wake(&mut self, now: Moment) {
-        let epoch = epoch::epoch_at(&params(), now);
+        let epoch = epoch::epoch_at(&self.node.params, now);
         if self.pki.current.is_none() {
             self.pki
                 .publish(now, OwnRecord::Descriptor(self.node.descriptor(now, 1)))
@@ -247,7 +248,11 @@ impl Member {
     }
 
     fn beat_for(&self, epoch: u32, now: Moment) -> (u32, Moment) {
-        let due = epoch::beat_due(&params(), epoch, &mut rng((self.node.number + epoch) as u8));
+        let due = epoch::beat_due(
+            &self.node.params,
+            epoch,
+            &mut rng((self.node.number + epoch) as u8),
+        );
         (epoch, due.max(now))
     }
 }
@@ -258,7 +263,7 @@ fn at(epoch: u32, seconds: u64) -> Moment {
 
 #[test]
 fn twenty_nodes_and_a_deaf_newcomer_end_at_one_root() {
-    let mut world = World::new(1, 20, 30);
+    let mut world = World::new(params(), 1, 20, 30);
     world.run_until(at(EPOCH, 40));
     world.assert_one_root(EPOCH, 20);
     world.run_until(at(EPOCH + 1, 5));
@@ -279,8 +284,21 @@ fn twenty_nodes_and_a_deaf_newcomer_end_at_one_root() {
 }
 
 #[test]
+fn the_short_epochs_of_the_demo_suffice() {
+    let params = Arc::new(NetworkParams::demo(Moment::from_millis(1_800_000_000_000)));
+    let at = |epoch: u32, seconds: u64| epoch::start_of(&params, epoch) + Span::from_secs(seconds);
+    let mut world = World::new(params.clone(), 6, 20, 10);
+    world.run_until(at(EPOCH, 12));
+    world.assert_one_root(EPOCH, 20);
+    for epoch in EPOCH + 1..EPOCH + 6 {
+        world.run_until(at(epoch, 0));
+        world.assert_one_root(epoch, 20);
+    }
+}
+
+#[test]
 fn with_gossip_dead_lookups_alone_converge() {
-    let mut world = World::new(2, 12, 10);
+    let mut world = World::new(params(), 2, 12, 10);
     for member in &mut world.members {
         member.deaf = true;
     }
@@ -291,7 +309,7 @@ fn with_gossip_dead_lookups_alone_converge() {
 
 #[test]
 fn a_newcomer_knows_the_set_within_seconds() {
-    let mut world = World::new(3, 20, 0);
+    let mut world = World::new(params(), 3, 20, 0);
     world.run_until(at(EPOCH, 30));
     world.join(TestNode::new(&params(), 50), at(EPOCH, 30), true);
     world.run_until(at(EPOCH, 33));
@@ -301,7 +319,7 @@ fn a_newcomer_knows_the_set_within_seconds() {
 #[test]
 fn the_same_seed_repeats_bit_for_bit() {
     let run = |seed| {
-        let mut world = World::new(seed, 12, 40);
+        let mut world = World::new(params(), seed, 12, 40);
         world.run_until(at(EPOCH + 1, 20));
         let counters: Vec<_> = world
             .members
