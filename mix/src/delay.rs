@@ -41,4 +41,4 @@ fn scaled(means: f64, mean: Span) -> Span {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

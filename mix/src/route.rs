@@ -77,7 +77,9 @@ pub fn draw(
 ) -> Result<Vec<Hop>, RouteError> {
     let last_hop = topology.hop_of(last).ok_or(RouteError::UnknownFinal)?;
     let last_index = topology.index_of(last);
-    let have = topology.mixes() - usize::from(topology.index_of(&own).is_some());
+    let have = topology
+        .mixes()
+        .saturating_sub(usize::from(topology.index_of(&own).is_some()));
     let taken_by_last = usize::from(last_index.is_some() && *last != own);
     let need = min_live.max(mixing_hops + taken_by_last);
     if have < need {

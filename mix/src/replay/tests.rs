@@ -1,1 +1,70 @@
 //! Tests of the replay set.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::sphinx::testkit::rng;
+
+proptest! {
+    /// Against an ordinary set. Few distinct bytes make tags meet often, in value and in place.
+    #[test]
+    fn it_is_exact(tags in proptest::collection::vec((0u8..40, 0u8..3), 0..400), cap in 0usize..60, seed: u64) {
+        let mut set = ReplaySet::new(cap, &mut rng(seed));
+        let mut model = BTreeSet::new();
+        for (low, high) in tags {
+            let mut tag = [0; 16];
+            (tag[0], tag[15]) = (low, high);
+            let wanted = if model.contains(&tag) {
+                Seen::Again
+            } else if model.len() >= cap {
+                Seen::Full
+            } else {
+                model.insert(tag);
+                Seen::New
+            };
+            prop_assert_eq!(set.insert(tag), wanted);
+            prop_assert_eq!(set.len(), model.len());
+        }
+    }
+}
+
+#[test]
+fn a_full_set_forgets_nothing_and_takes_nothing() {
+    let mut rng = rng(1);
+    let mut set = ReplaySet::new(5_000, &mut rng);
+    let mut tags = Vec::new();
+    for _ in 0..15_000 {
+        let mut tag = [0; 16];
+        rng.fill_bytes(&mut tag);
+        let wanted = if tags.len() < 5_000 {
+            Seen::New
+        } else {
+            Seen::Full
+        };
+        assert_eq!(set.insert(tag), wanted);
+        if wanted == Seen::New {
+            tags.push(tag);
+        }
+    }
+    assert!(tags.iter().all(|&tag| set.insert(tag) == Seen::Again));
+    assert_eq!((set.len(), set.insert([0; 16])), (5_000, Seen::Full));
+}
+
+#[test]
+fn room_made_in_advance_is_kept_and_bounded() {
+    let mut rng = rng(2);
+    let mut set = ReplaySet::new(3_000, &mut rng);
+    set.insert([1; 16]);
+    set.reserve(usize::MAX);
+    assert_eq!(set.slots.len(), 8_192);
+    assert_eq!(set.insert([1; 16]), Seen::Again);
+    for n in 0..2_999u64 {
+        let mut tag = [0xff; 16];
+        tag[..8].copy_from_slice(&n.to_le_bytes());
+        assert_eq!(set.insert(tag), Seen::New);
+    }
+    assert_eq!(set.slots.len(), 8_192, "no growth after the reservation");
+}

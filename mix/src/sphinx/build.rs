@@ -57,7 +57,8 @@ pub fn build(
         Exit::Loop { id } => Command::Loop { id },
         Exit::Box => Command::Box,
     };
-    let (header, layers) = build_header(network, path, class, command, rng)?;
+    check_path(path)?;
+    let (header, layers) = build_header(network, path, class, command, rng);
     let mut packet = Packet::zeroed();
     packet.bytes_mut()[..HEADER_LEN].copy_from_slice(&header);
     packet.delta_mut()[TAG_LEN..].copy_from_slice(body);
@@ -67,15 +68,14 @@ pub fn build(
     Ok(packet)
 }
 
-/// The header for a path whose last hop is told `last`, and the keys of all hops in order.
+/// The header for a path whose last hop is told `last`, and the keys of all hops in order. The caller has checked the path.
 pub(super) fn build_header(
     network: &NetworkId,
     path: &[Hop],
     class: Class,
     last: Command,
     rng: &mut impl CryptoRng,
-) -> Result<([u8; HEADER_LEN], Vec<HopKeys>), BuildError> {
-    check_path(path)?;
+) -> ([u8; HEADER_LEN], Vec<HopKeys>) {
     let (alpha, layers) = chain_keys(network, path, rng);
     let (gamma, beta) = nest_blocks(path, &layers, class, last, rng);
     let mut header = [0; HEADER_LEN];
@@ -83,10 +83,10 @@ pub(super) fn build_header(
     header[ALPHA].copy_from_slice(&alpha);
     header[GAMMA].copy_from_slice(&gamma);
     header[BETA].copy_from_slice(&beta);
-    Ok((header, layers))
+    (header, layers)
 }
 
-fn check_path(path: &[Hop]) -> Result<(), BuildError> {
+pub(super) fn check_path(path: &[Hop]) -> Result<(), BuildError> {
     if path.is_empty() {
         return Err(BuildError::EmptyPath);
     }

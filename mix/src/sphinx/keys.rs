@@ -146,6 +146,23 @@ impl HopKeys {
         keys
     }
 
+    /// All keys for the vectors.
+    #[cfg(test)]
+    pub(super) fn show(&self) -> serde_json::Value {
+        let hex = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        serde_json::json!({
+            "mac": hex(&self.mac),
+            "stream": hex(&self.stream),
+            "payload": hex(&self.payload),
+            "blinding": hex(self.blinding.as_bytes()),
+        })
+    }
+
     /// The authentication code over beta.
     pub(super) fn gamma(&self, beta: &[u8]) -> [u8; GAMMA_LEN] {
         let mut gamma = [0; GAMMA_LEN];

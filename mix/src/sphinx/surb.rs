@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::build::{BuildError, Hop, build_header};
+use super::build::{BuildError, Hop, build_header, check_path};
 use super::command::{Class, Command, tag_is_zero};
 use super::geometry::{
     BODY_LEN, HEADER_LEN, ID_LEN, MAX_HOPS, PAYLOAD_KEY_LEN, SURB_LEN, TAG_LEN, VERSION,
@@ -52,7 +52,8 @@ pub fn build_surb(
     surb_id: [u8; ID_LEN],
     rng: &mut impl CryptoRng,
 ) -> Result<(Surb, SurbKeys), BuildError> {
-    let (header, hop_keys) = build_header(network, path, class, Command::Reply { surb_id }, rng)?;
+    check_path(path)?;
+    let (header, hop_keys) = build_header(network, path, class, Command::Reply { surb_id }, rng);
     let mut key = [0; PAYLOAD_KEY_LEN];
     rng.fill_bytes(&mut key);
     let mut layers = [[0; PAYLOAD_KEY_LEN]; MAX_HOPS];

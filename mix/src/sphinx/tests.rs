@@ -1,1 +1,8 @@
-//! Tests of the packet.
+//! Tests of the packet: what arrives, what must not, what each hop may see, and the vectors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod hiding;
+mod parse;
+mod tamper;
+mod trips;
+mod vectors;

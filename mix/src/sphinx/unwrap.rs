@@ -119,6 +119,12 @@ impl Authentic {
         self.keys.tag()
     }
 
+    /// Beta and the block of zeros behind it, in clear, as the hop sees it.
+    #[cfg(test)]
+    pub(super) fn show_beta(&self, beta: &mut [u8; BETA_LEN + BLOCK_LEN]) {
+        self.keys.stream(beta);
+    }
+
     /// Takes the layer off the packet that was checked. After an error the packet's content is unspecified.
     pub fn peel(self, packet: &mut Packet) -> Result<Peeled, DropReason> {
         let mut beta = [0; BETA_LEN + BLOCK_LEN];
