@@ -254,7 +254,8 @@ impl Pki {
         self.store.beat(epoch, &self.own_short)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. `None` only before the first call of any `handle_*`:
+    /// call it once at the start.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let current = self.current?;
         let turn = [
