@@ -9,6 +9,7 @@ mod pairwise;
 mod prekey;
 mod refusals;
 mod reopen;
+mod vectors;
 
 use ed25519_dalek::{SigningKey, hazmat::ExpandedSecretKey};
 
