@@ -5,6 +5,8 @@ mod crash;
 mod inbox;
 mod limits;
 mod model;
+#[cfg(feature = "disk")]
+mod on_disk;
 mod pairwise;
 mod prekey;
 mod refusals;

@@ -1,6 +1,8 @@
 //! Every operation: round trip, one encoding only, what a signature covers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -153,15 +155,21 @@ fn signed() -> Vec<(Op, Vec<usize>)> {
         scalar: one.scalar * one.scalar,
         hash_prefix: [9; 32],
     };
-    let all = |ranges: &[std::ops::Range<usize>]| ranges.iter().cloned().flatten().collect();
+    let all = |short: Range<usize>, long: Range<usize>| short.chain(long).collect();
     vec![
         (
             Op::put_box(&scope, &key, Millis(9), sealed(), Proof([5; 32])),
-            all(&[2..46, 78..1742]),
+            all(2..46, 78..1742),
         ),
-        (Op::del_box(&scope, &key), all(&[2..102])),
-        (Op::get_inbox(&scope, &secret, 3, 4, surb()), all(&[2..385])),
-        (Op::del_inbox(&scope, &secret, 3, [6; 16]), all(&[2..120])),
+        (Op::del_box(&scope, &key), all(2..102, 0..0)),
+        (
+            Op::get_inbox(&scope, &secret, 3, 4, surb()),
+            all(2..108, 108..385),
+        ),
+        (
+            Op::del_inbox(&scope, &secret, 3, [6; 16]),
+            all(2..120, 0..0),
+        ),
         (
             Op::put_prekey(
                 &scope,
@@ -171,7 +179,7 @@ fn signed() -> Vec<(Op, Vec<usize>)> {
                 sealed(),
                 Proof([5; 32]),
             ),
-            all(&[2..54, 86..1750]),
+            all(2..54, 86..1750),
         ),
     ]
 }
@@ -243,4 +251,12 @@ fn other_versions_kinds_and_fills_are_malformed() {
         other[at] = value;
         assert_eq!(Op::decode(&other), Err(error));
     }
+}
+
+#[test]
+fn debug_shows_no_box() {
+    assert_eq!(
+        format!("{:?}", Op::stat_box(1, [2; 32], surb())),
+        "StatBox { epoch: 1, .. }"
+    );
 }
