@@ -146,6 +146,7 @@ impl Conversation {
             sent: false,
             rounds: 0,
             resend_at: 0,
+            parked: false,
         })
     }
 
@@ -175,7 +176,7 @@ impl Conversation {
             false => self.out_cursor.next_live(now, &self.params)?,
         };
         let target = self.target(series)?;
-        let frame = self.next_frame(now)?;
+        let frame = self.make_frame(now, !parked)?;
         let sealed = target.keys.seal(&frame.frame);
         Some(Deposit { target, sealed, frame })
     }
@@ -183,52 +184,7 @@ impl Conversation {
     /// The next frame alone: oldest data never sent, else acknowledgements, else data due again;
     /// acknowledgements ride along with data. What it returns counts as sent.
     pub fn next_frame(&mut self, now: u64) -> Option<FrameOut> {
-        self.last_now = self.last_now.max(now);
-        let urgency = self.urgency(now)?;
-        if urgency == Urgency::First {
-            self.ratchet_next();
-        }
-        let live = self.peer_is_live(now);
-        let picked = match urgency {
-            Urgency::Ack => None,
-            _ => Some(self.out.pick(now, urgency == Urgency::Resend, live, &self.params)?),
-        };
-        let class = match &picked {
-            Some(picked) => picked.class,
-            None if self.acks.due(now) && self.acks.all_slow(now) => Class::Slow,
-            None => Class::Fast,
-        };
-        let acks = self.acks.take(now, &self.params);
-        if self.promising && self.params.live_window_ms > 0 && !self.retired {
-            self.promised_until = now.saturating_add(self.params.live_window_ms);
-        }
-        self.answer_due = false;
-        self.counters.frames_out += 1;
-        let ack_count = acks.len() as u8;
-        let carries = picked.as_ref().map(|picked| Carried {
-            id: picked.fragment.id,
-            index: picked.fragment.index,
-            count: picked.fragment.count,
-        });
-        let completes = picked.as_ref().filter(|p| p.completes).map(|p| p.fragment.id);
-        let first = picked.as_ref().is_some_and(|picked| picked.first);
-        let frame = Frame {
-            slow: class == Class::Slow,
-            root: self.roots.last().map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root))),
-            live_until: if self.promised_until > now { self.promised_until } else { 0 },
-            base_seq: self.out.base_seq(),
-            acks,
-            fragment: picked.map(|picked| picked.fragment),
-        };
-        Some(FrameOut {
-            frame: frame.encode(),
-            urgent: first || ack_count > 0 || urgency == Urgency::Ack,
-            urgency,
-            class,
-            carries,
-            completes,
-            acks: ack_count,
-        })
+        self.make_frame(now, self.peer_is_live(now))
     }
 
     /// The next box alone, for a frame made by [`next_frame`](Self::next_frame). Live while the peer
@@ -275,7 +231,7 @@ impl Conversation {
             self.in_cursor.fetch_done(now, id, Fetched::Empty, &self.params);
             return Vec::new();
         };
-        self.in_cursor.found(id);
+        self.in_cursor.found(now, id);
         self.handle_frame(now, &frame)
     }
 
@@ -443,6 +399,54 @@ impl Conversation {
         } else {
             None
         }
+    }
+
+    fn make_frame(&mut self, now: u64, live: bool) -> Option<FrameOut> {
+        self.last_now = self.last_now.max(now);
+        let urgency = self.urgency(now)?;
+        if urgency == Urgency::First {
+            self.ratchet_next();
+        }
+        let picked = match urgency {
+            Urgency::Ack => None,
+            _ => Some(self.out.pick(now, urgency == Urgency::Resend, live, &self.params)?),
+        };
+        let class = match &picked {
+            Some(picked) => picked.class,
+            None if self.acks.due(now) && self.acks.all_slow(now) => Class::Slow,
+            None => Class::Fast,
+        };
+        let acks = self.acks.take(now, &self.params);
+        if self.promising && self.params.live_window_ms > 0 && !self.retired {
+            self.promised_until = now.saturating_add(self.params.live_window_ms);
+        }
+        self.answer_due = false;
+        self.counters.frames_out += 1;
+        let ack_count = acks.len() as u8;
+        let carries = picked.as_ref().map(|picked| Carried {
+            id: picked.fragment.id,
+            index: picked.fragment.index,
+            count: picked.fragment.count,
+        });
+        let completes = picked.as_ref().filter(|p| p.completes).map(|p| p.fragment.id);
+        let first = picked.as_ref().is_some_and(|picked| picked.first);
+        let frame = Frame {
+            slow: class == Class::Slow,
+            root: self.roots.last().map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root))),
+            live_until: if self.promised_until > now { self.promised_until } else { 0 },
+            base_seq: self.out.base_seq(),
+            acks,
+            fragment: picked.map(|picked| picked.fragment),
+        };
+        Some(FrameOut {
+            frame: frame.encode(),
+            urgent: first || ack_count > 0 || urgency == Urgency::Ack,
+            urgency,
+            class,
+            carries,
+            completes,
+            acks: ack_count,
+        })
     }
 
     fn peer_is_live(&self, now: u64) -> bool {

@@ -78,6 +78,8 @@ pub(crate) struct DayState {
     pub(crate) next: u32,
     /// Places below that were not found yet.
     pub(crate) missing: BTreeSet<u32>,
+    /// When the last place was found; not saved.
+    pub(crate) found_at: u64,
 }
 
 /// What was found of a live slot.
@@ -209,7 +211,7 @@ impl InCursor {
     }
 
     /// The box `id` was read: what it tells about its series.
-    pub(crate) fn found(&mut self, id: &[u8; 32]) {
+    pub(crate) fn found(&mut self, now: u64, id: &[u8; 32]) {
         let Some(series) = self.ids.remove(id) else { return };
         self.tracks.remove(&series);
         match series {
@@ -221,6 +223,7 @@ impl InCursor {
             Series::Parked { day, index } => {
                 let state = self.days.entry(day).or_default();
                 state.missing.remove(&index);
+                state.found_at = now;
                 if index >= state.next {
                     state.missing.extend(state.next..index);
                     state.next = index.saturating_add(1);
@@ -357,10 +360,15 @@ impl InCursor {
             let over = (u64::from(day) + 1).saturating_mul(params.day_ms)
                 + params.clock_tolerance_ms
                 + params.expected_rtt_ms;
+            let first = match (day == today, live) {
+                (true, false) => 0,
+                (true, true) => 1,
+                (false, _) => 2,
+            };
             if now >= over {
-                self.plan_past_day(day, params, plans);
+                self.plan_past_day(now, day, params, plans);
             } else {
-                self.plan_open_day(day, day == today, live, params, plans);
+                self.plan_open_day(now, day, first, params, plans);
             }
         }
         // Only the oldest day can close the books; a later one that is read through waits for it.
@@ -376,20 +384,18 @@ impl InCursor {
 
     fn plan_open_day(
         &mut self,
+        now: u64,
         day: Day,
-        today: bool,
-        live: bool,
+        first: u8,
         params: &ConversationParams,
         plans: &mut BTreeMap<Series, Plan>,
     ) {
         let state = self.days.get(&day).cloned().unwrap_or_default();
-        self.plan_missing(day, &state, params, plans);
-        let first = match (today, live) {
-            (true, false) => 0,
-            (true, true) => 1,
-            (false, _) => 2,
-        };
-        for (ahead, priority) in (0..=LOOK_AHEAD).zip([first, 3, 5]) {
+        self.plan_missing(now, day, &state, params, plans);
+        // Catching up: what was just found is probably followed by more.
+        let busy = now.saturating_sub(state.found_at) < params.expected_rtt_ms.saturating_mul(2);
+        let priorities = if busy { [first, 2, 3] } else { [first, 3, 5] };
+        for (ahead, priority) in (0..=LOOK_AHEAD).zip(priorities) {
             let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
             let rank = alternate(self.attempts(series), params.parked_holders);
             let plan = Plan { priority, wait_ms: params.max_wait_ms, rank, final_ask: false };
@@ -407,12 +413,13 @@ impl InCursor {
 
     fn plan_past_day(
         &mut self,
+        now: u64,
         day: Day,
         params: &ConversationParams,
         plans: &mut BTreeMap<Series, Plan>,
     ) {
         let state = self.days.get(&day).cloned().unwrap_or_default();
-        self.plan_missing(day, &state, params, plans);
+        self.plan_missing(now, day, &state, params, plans);
         for ahead in 0..=LOOK_AHEAD {
             let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
             if self.tries(series) < PARKED_TRIES {
@@ -435,6 +442,7 @@ impl InCursor {
 
     fn plan_missing(
         &mut self,
+        now: u64,
         day: Day,
         state: &DayState,
         params: &ConversationParams,
@@ -449,8 +457,15 @@ impl InCursor {
                 }
                 continue;
             }
+            // A later place is filled, so this one should be: whoever still waits for it was lost.
+            if let Some(track) = self.tracks.get_mut(&series) {
+                let patient = track.flight.filter(|_| !track.plan.final_ask);
+                if patient.is_some_and(|flight| flight.since + params.expected_rtt_ms <= now) {
+                    track.flight = None;
+                }
+            }
             let rank = self.attempts(series) % params.parked_holders.max(1);
-            plans.insert(series, Plan { priority: 4, wait_ms: 0, rank, final_ask: true });
+            plans.insert(series, Plan { priority: 3, wait_ms: 0, rank, final_ask: true });
         }
     }
 }
@@ -470,3 +485,6 @@ fn holders(series: Series, params: &ConversationParams) -> usize {
         Series::Parked { .. } => params.parked_holders,
     }
 }
+
+#[cfg(test)]
+mod tests;

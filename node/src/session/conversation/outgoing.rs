@@ -15,8 +15,8 @@ use crate::session::frame::{FRAGMENT_LEN, Fragment};
 const MAX_DELIVERED: usize = 1024;
 /// Messages ratcheted without any acknowledgement; vodozemac's receiver skips at most 2,000.
 const MAX_RATCHETED_AHEAD: u32 = 1500;
-/// Longest pause between two attempts.
-const MAX_PAUSE_MS: u64 = 3_600_000;
+/// Longest pause between two attempts: a parked box keeps for days, so a day is enough.
+const MAX_PAUSE_MS: u64 = 86_400_000;
 /// Attempts after which live boxes are no longer trusted.
 const LIVE_ATTEMPTS: u8 = 2;
 
@@ -40,6 +40,8 @@ pub(crate) struct Outgoing {
     pub(crate) rounds: u8,
     /// When the next round begins.
     pub(crate) resend_at: u64,
+    /// Whether the last round went to parked boxes, whose reader may take its time.
+    pub(crate) parked: bool,
 }
 
 impl Outgoing {
@@ -162,13 +164,14 @@ impl OutQueue {
         let completes = first && message.pending == 0;
         if message.pending == 0 {
             message.sent = true;
+            message.parked = !live;
             message.resend_at = now.saturating_add(pause(message.rounds, live, params));
             message.rounds = message.rounds.saturating_add(1);
         }
         Some(Picked { fragment, class: message.class, first, completes })
     }
 
-    /// The peer has these fragments: once the round is over the rest goes at once.
+    /// The peer has these fragments.
     pub(crate) fn partly_acked(
         &mut self,
         now: u64,
@@ -176,23 +179,14 @@ impl OutQueue {
         bits: u64,
         params: &ConversationParams,
     ) -> bool {
-        let patience = pause(2, true, params);
         let Some(message) = self.by_prefix(prefix) else { return false };
-        let all = message.all();
-        message.acked |= bits & all;
+        let progress = bits & message.all() & !message.acked != 0;
+        message.acked |= bits & message.all();
         message.pending &= !message.acked;
-        if message.pending == 0 && !message.sent {
-            // It had everything before our first round was over.
+        if message.pending == 0 && progress {
+            // It is being read: the rest is resent only once reading stops.
             message.sent = true;
-            message.resend_at = now.saturating_add(patience);
-        }
-        if message.pending == 0 {
-            let rest_at = if message.acked == all { now.saturating_add(patience) } else { now };
-            message.resend_at = match message.acked == all {
-                // It waits for its turn over there.
-                true => message.resend_at.max(rest_at),
-                false => message.resend_at.min(rest_at),
-            };
+            message.resend_at = now.saturating_add(pause(0, !message.parked, params));
         }
         true
     }
@@ -226,7 +220,7 @@ impl OutQueue {
 
     /// The peer is back: no need to wait out a long pause.
     pub(crate) fn hasten(&mut self, now: u64, params: &ConversationParams) {
-        let soon = now.saturating_add(pause(0, true, params));
+        let soon = now.saturating_add(pause(0, false, params));
         for message in self.messages.iter_mut().filter(|m| m.sent) {
             message.resend_at = message.resend_at.min(soon);
         }
@@ -246,11 +240,12 @@ impl OutQueue {
     }
 }
 
-/// The pause after round `rounds`: doubling; longer while the peer is away, since a parked box keeps.
+/// The pause after round `rounds`: doubling while the peer is live, else eightfold.
 fn pause(rounds: u8, live: bool, params: &ConversationParams) -> u64 {
-    let base = params.expected_rtt_ms.max(1) * 3 / 2;
-    let base = if live { base } else { base * 4 };
-    base.saturating_mul(1 << u32::from(rounds.min(20))).min(MAX_PAUSE_MS)
+    let base = params.expected_rtt_ms.max(1).saturating_mul(3) / 2;
+    let rounds = u32::from(rounds.min(20));
+    let (base, shift) = if live { (base, rounds) } else { (base.saturating_mul(4), 3 * rounds) };
+    base.saturating_mul(1 << shift.min(40)).min(MAX_PAUSE_MS)
 }
 
 pub(crate) fn all_fragments(count: u8) -> u64 {

@@ -128,6 +128,8 @@ struct SavedOut {
     rounds: u8,
     #[n(10)]
     resend_at: u64,
+    #[n(11)]
+    parked: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -214,7 +216,7 @@ impl Saved {
         in_cursor.days = self
             .days
             .into_iter()
-            .map(|(day, next, missing)| (day, DayState { next, missing: missing.into_iter().collect() }))
+            .map(|(day, next, missing)| (day, DayState { next, missing: missing.into_iter().collect(), found_at: 0 }))
             .collect();
         in_cursor.slots = self
             .slots
@@ -287,6 +289,7 @@ impl From<&Outgoing> for SavedOut {
             sent: m.sent,
             rounds: m.rounds,
             resend_at: m.resend_at,
+            parked: m.parked,
         }
     }
 }
@@ -305,6 +308,7 @@ impl SavedOut {
             sent: self.sent,
             rounds: self.rounds,
             resend_at: self.resend_at,
+            parked: self.parked,
         }
     }
 }
