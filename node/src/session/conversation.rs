@@ -95,7 +95,10 @@ impl Conversation {
             ratchet: secrets.ratchet,
             out_chain: BoxChain::new(*secrets.out_root, first_day),
             in_chain: BoxChain::new(*secrets.in_root, first_day),
-            out_cursor: OutCursor { parked_day: first_day, ..OutCursor::default() },
+            out_cursor: OutCursor {
+                parked_day: first_day,
+                ..OutCursor::default()
+            },
             in_cursor: InCursor::new(first_day),
             out: OutQueue::default(),
             acks: AckQueue::default(),
@@ -163,7 +166,8 @@ impl Conversation {
     /// Whether it wants to send something for the first time.
     #[must_use]
     pub fn has_urgent(&self, now: u64) -> bool {
-        self.wants(now).is_some_and(|urgency| urgency > Urgency::Resend)
+        self.wants(now)
+            .is_some_and(|urgency| urgency > Urgency::Resend)
     }
 
     /// The next frame, sealed into the next box: the usual call at a free payload slot. Save
@@ -178,7 +182,11 @@ impl Conversation {
         let target = self.target(series)?;
         let frame = self.make_frame(now, !parked)?;
         let sealed = target.keys.seal(&frame.frame);
-        Some(Deposit { target, sealed, frame })
+        Some(Deposit {
+            target,
+            sealed,
+            frame,
+        })
     }
 
     /// The next frame alone: oldest data never sent, else acknowledgements, else data due again;
@@ -200,7 +208,9 @@ impl Conversation {
     /// The boxes worth fetching now, most important first; none of them is being fetched. At least
     /// the first should always be waited on.
     pub fn wanted_boxes(&mut self, now: u64) -> Vec<InBox> {
-        let wanted = self.in_cursor.wanted(now, self.promised_until, &self.in_chain, &self.params);
+        let wanted = self
+            .in_cursor
+            .wanted(now, self.promised_until, &self.in_chain, &self.params);
         self.counters.boxes_given_up += std::mem::take(&mut self.in_cursor.given_up);
         wanted
     }
@@ -228,7 +238,8 @@ impl Conversation {
         };
         let Some(frame) = keys.open(sealed) else {
             self.counters.unreadable_boxes += 1;
-            self.in_cursor.fetch_done(now, id, Fetched::Empty, &self.params);
+            self.in_cursor
+                .fetch_done(now, id, Fetched::Empty, &self.params);
             return Vec::new();
         };
         self.in_cursor.found(now, id);
@@ -263,7 +274,9 @@ impl Conversation {
 
     /// The user has read a received message: queues the acknowledgement once.
     pub fn mark_read(&mut self, now: u64, id: &MessageId) {
-        let Some(seen) = self.incoming.seen.iter_mut().find(|seen| seen.id == *id) else { return };
+        let Some(seen) = self.incoming.seen.iter_mut().find(|seen| seen.id == *id) else {
+            return;
+        };
         if seen.read_at.is_none() {
             seen.read_at = Some(now);
             let slow = seen.slow;
@@ -279,7 +292,12 @@ impl Conversation {
         let blocked = self.urgency(self.last_now).is_some() && self.wants(self.last_now).is_none();
         let slot = self.params.live_slot_ms.max(1);
         let next_slot = blocked.then(|| (self.last_now / slot + 1).saturating_mul(slot));
-        self.out.next_event().chain(self.acks.next_due()).chain(next_slot).filter(later).min()
+        self.out
+            .next_event()
+            .chain(self.acks.next_due())
+            .chain(next_slot)
+            .filter(later)
+            .min()
     }
 
     /// Gives up messages whose deadline passed and forgets keys of past days.
@@ -287,10 +305,14 @@ impl Conversation {
         self.last_now = self.last_now.max(now);
         let yesterday = day_of(now, self.params.day_ms).saturating_sub(1);
         self.out_chain.forget_before(yesterday);
-        self.in_chain.forget_before(yesterday.min(self.in_cursor.first_day));
+        self.in_chain
+            .forget_before(yesterday.min(self.in_cursor.first_day));
         let mut events = std::mem::take(&mut self.events);
         let late = self.out.expire(now);
-        events.extend(late.into_iter().map(|(id, at)| ConversationEvent::Expired { id, at }));
+        events.extend(
+            late.into_iter()
+                .map(|(id, at)| ConversationEvent::Expired { id, at }),
+        );
         events
     }
 
@@ -372,7 +394,10 @@ impl Conversation {
     /// Counts since start.
     #[must_use]
     pub fn counters(&self) -> ConversationCounters {
-        ConversationCounters { acks_dropped: self.acks.dropped, ..self.counters }
+        ConversationCounters {
+            acks_dropped: self.acks.dropped,
+            ..self.counters
+        }
     }
 
     /// The whole state. Secret; keep it encrypted.
@@ -409,7 +434,10 @@ impl Conversation {
         }
         let picked = match urgency {
             Urgency::Ack => None,
-            _ => Some(self.out.pick(now, urgency == Urgency::Resend, live, &self.params)?),
+            _ => Some(
+                self.out
+                    .pick(now, urgency == Urgency::Resend, live, &self.params)?,
+            ),
         };
         let class = match &picked {
             Some(picked) => picked.class,
@@ -428,12 +456,22 @@ impl Conversation {
             index: picked.fragment.index,
             count: picked.fragment.count,
         });
-        let completes = picked.as_ref().filter(|p| p.completes).map(|p| p.fragment.id);
+        let completes = picked
+            .as_ref()
+            .filter(|p| p.completes)
+            .map(|p| p.fragment.id);
         let first = picked.as_ref().is_some_and(|picked| picked.first);
         let frame = Frame {
             slow: class == Class::Slow,
-            root: self.roots.last().map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root))),
-            live_until: if self.promised_until > now { self.promised_until } else { 0 },
+            root: self
+                .roots
+                .last()
+                .map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root))),
+            live_until: if self.promised_until > now {
+                self.promised_until
+            } else {
+                0
+            },
             base_seq: self.out.base_seq(),
             acks,
             fragment: picked.map(|picked| picked.fragment),
@@ -465,18 +503,26 @@ impl Conversation {
 
     fn target(&self, series: Series) -> Option<BoxTarget> {
         let params = &self.params;
-        let keys = self.out_chain.at(series, params.live_slot_ms, params.day_ms)?;
+        let keys = self
+            .out_chain
+            .at(series, params.live_slot_ms, params.day_ms)?;
         let (expires_at, holders) = match series {
             // Two slots longer than its own, for late sweeps.
-            Series::Live { slot, .. } => {
-                ((slot + 3).saturating_mul(params.live_slot_ms), params.live_holders)
-            }
+            Series::Live { slot, .. } => (
+                (slot + 3).saturating_mul(params.live_slot_ms),
+                params.live_holders,
+            ),
             Series::Parked { day, .. } => {
                 let last = u64::from(day) + 1 + u64::from(params.parked_days);
                 (last.saturating_mul(params.day_ms), params.parked_holders)
             }
         };
-        Some(BoxTarget { keys, series, expires_at, holders })
+        Some(BoxTarget {
+            keys,
+            series,
+            expires_at,
+            holders,
+        })
     }
 
     fn ratchet_next(&mut self) {
@@ -491,7 +537,10 @@ impl Conversation {
                 Ok(ciphertext) => return self.out.ratcheted(&id, ciphertext),
                 Err(_) => {
                     self.out.remove(&id);
-                    self.events.push(ConversationEvent::Failed { id, code: "ratchet_failed" });
+                    self.events.push(ConversationEvent::Failed {
+                        id,
+                        code: "ratchet_failed",
+                    });
                 }
             }
         }
@@ -555,8 +604,13 @@ impl Conversation {
         match self.incoming.take(fragment, slow) {
             Taken::Kept { have, complete } => {
                 // Complete but early also says so: its fragments need no resending.
-                let pause = if complete { 0 } else { self.params.expected_rtt_ms / 2 };
-                self.acks.partial(now.saturating_add(pause), &id, have, slow);
+                let pause = if complete {
+                    0
+                } else {
+                    self.params.expected_rtt_ms / 2
+                };
+                self.acks
+                    .partial(now.saturating_add(pause), &id, have, slow);
             }
             Taken::Repeated => {
                 self.counters.duplicates += 1;
@@ -585,9 +639,19 @@ impl Conversation {
                 self.acks.delivered(now, &id, received_at, slow);
                 continue;
             }
-            self.incoming.remember(Seen { id, received_at: now, read_at: None, slow });
+            self.incoming.remember(Seen {
+                id,
+                received_at: now,
+                read_at: None,
+                slow,
+            });
             self.acks.delivered(now, &id, now, slow);
-            events.push(ConversationEvent::Message { id, body, sent_at, received_at: now });
+            events.push(ConversationEvent::Message {
+                id,
+                body,
+                sent_at,
+                received_at: now,
+            });
         }
     }
 }

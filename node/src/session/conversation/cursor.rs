@@ -22,7 +22,8 @@ const PROBE_SPAN: u32 = 14;
 const MAX_MISSING: usize = 64;
 /// An empty answer counts 2, a lost fetch 1.
 const EMPTY_COUNTS: u8 = 2;
-/// So many counts, and a place in the past is given up.
+/// So many counts, and a place is given up: four holders for a gap, two for the end of a past day.
+const GAP_TRIES: u8 = 8;
 const PARKED_TRIES: u8 = 4;
 const LIVE_TRIES: u8 = 2;
 
@@ -47,7 +48,10 @@ impl OutCursor {
         }
         let index = self.live_next;
         self.live_next += 1;
-        Some(Series::Live { slot: self.live_slot, index })
+        Some(Series::Live {
+            slot: self.live_slot,
+            index,
+        })
     }
 
     /// Live places left in the present slot.
@@ -67,7 +71,10 @@ impl OutCursor {
         }
         let index = self.parked_next;
         self.parked_next = self.parked_next.saturating_add(1);
-        Series::Parked { day: self.parked_day, index }
+        Series::Parked {
+            day: self.parked_day,
+            index,
+        }
     }
 }
 
@@ -134,7 +141,10 @@ pub(crate) struct InCursor {
 
 impl InCursor {
     pub(crate) fn new(first_day: Day) -> Self {
-        Self { first_day, ..Self::default() }
+        Self {
+            first_day,
+            ..Self::default()
+        }
     }
 
     /// The boxes worth fetching, most important first. `promised` is until when our own frames said
@@ -148,11 +158,13 @@ impl InCursor {
     ) -> Vec<InBox> {
         self.expire_flights(now);
         let mut plans = BTreeMap::new();
-        let live = promised.saturating_add(params.expected_rtt_ms) > now && params.live_per_slot > 0;
+        let live =
+            promised.saturating_add(params.expected_rtt_ms) > now && params.live_per_slot > 0;
         self.plan_live(now, live, promised, params, &mut plans);
         self.plan_sweeps(now, params, &mut plans);
         self.plan_days(now, live, params, &mut plans);
-        self.tracks.retain(|series, track| plans.contains_key(series) || track.flight.is_some());
+        self.tracks
+            .retain(|series, track| plans.contains_key(series) || track.flight.is_some());
         for (series, plan) in &plans {
             self.watch(*series, *plan, chain, params);
         }
@@ -177,8 +189,14 @@ impl InCursor {
 
     pub(crate) fn fetch_started(&mut self, now: u64, id: &[u8; 32], params: &ConversationParams) {
         if let Some(track) = self.track(id) {
-            let patience = track.plan.wait_ms.saturating_add(params.expected_rtt_ms.saturating_mul(2));
-            track.flight = Some(Flight { since: now, until: now.saturating_add(patience) });
+            let patience = track
+                .plan
+                .wait_ms
+                .saturating_add(params.expected_rtt_ms.saturating_mul(2));
+            track.flight = Some(Flight {
+                since: now,
+                until: now.saturating_add(patience),
+            });
             track.attempts = track.attempts.saturating_add(1);
         }
     }
@@ -191,7 +209,9 @@ impl InCursor {
         params: &ConversationParams,
     ) {
         let Some(track) = self.track(id) else { return };
-        let Some(flight) = track.flight.take() else { return };
+        let Some(flight) = track.flight.take() else {
+            return;
+        };
         let early = now < flight.since.saturating_add(track.plan.wait_ms / 2);
         match outcome {
             Fetched::Found => {}
@@ -212,7 +232,9 @@ impl InCursor {
 
     /// The box `id` was read: what it tells about its series.
     pub(crate) fn found(&mut self, now: u64, id: &[u8; 32]) {
-        let Some(series) = self.ids.remove(id) else { return };
+        let Some(series) = self.ids.remove(id) else {
+            return;
+        };
         self.tracks.remove(&series);
         match series {
             Series::Live { slot, index } => {
@@ -247,10 +269,19 @@ impl InCursor {
             }
             return;
         }
-        let Some(keys) = chain.at(series, params.live_slot_ms, params.day_ms) else { return };
+        let Some(keys) = chain.at(series, params.live_slot_ms, params.day_ms) else {
+            return;
+        };
         let id = keys.id();
         self.ids.insert(id, series);
-        let track = Track { keys, attempts: 0, tries: 0, flight: None, not_before: 0, plan };
+        let track = Track {
+            keys,
+            attempts: 0,
+            tries: 0,
+            flight: None,
+            not_before: 0,
+            plan,
+        };
         self.tracks.insert(series, track);
     }
 
@@ -266,7 +297,9 @@ impl InCursor {
     }
 
     fn attempts(&self, series: Series) -> usize {
-        self.tracks.get(&series).map_or(0, |track| usize::from(track.attempts))
+        self.tracks
+            .get(&series)
+            .map_or(0, |track| usize::from(track.attempts))
     }
 
     fn tries(&self, series: Series) -> u8 {
@@ -302,7 +335,15 @@ impl InCursor {
             let over = (slot + 1).saturating_mul(params.live_slot_ms) + params.expected_rtt_ms;
             let wait_ms = params.max_wait_ms.min(over.saturating_sub(now));
             let rank = alternate(self.attempts(series), params.live_holders);
-            plans.insert(series, Plan { priority, wait_ms, rank, final_ask: false });
+            plans.insert(
+                series,
+                Plan {
+                    priority,
+                    wait_ms,
+                    rank,
+                    final_ask: false,
+                },
+            );
         }
     }
 
@@ -321,7 +362,10 @@ impl InCursor {
                 continue;
             }
             let state = self.slots.get(&slot).cloned().unwrap_or_default();
-            let end = state.next.saturating_add(LOOK_AHEAD as u8).min(params.live_per_slot);
+            let end = state
+                .next
+                .saturating_add(LOOK_AHEAD as u8)
+                .min(params.live_per_slot);
             let mut open = false;
             for index in (0..end).filter(|index| !state.found.contains(index)) {
                 let series = Series::Live { slot, index };
@@ -331,12 +375,22 @@ impl InCursor {
                 }
                 open = true;
                 let rank = (1 + usize::from(tries)) % params.live_holders.max(1);
-                plans.insert(series, Plan { priority: 4, wait_ms: 0, rank, final_ask: true });
+                plans.insert(
+                    series,
+                    Plan {
+                        priority: 4,
+                        wait_ms: 0,
+                        rank,
+                        final_ask: true,
+                    },
+                );
             }
             // Holders drop live boxes two slots later: no use in asking after that.
             if !open || slot + 3 < slot_now {
                 self.slots.remove(&slot);
-                plans.retain(|series, _| !matches!(series, Series::Live { slot: s, .. } if *s == slot));
+                plans.retain(
+                    |series, _| !matches!(series, Series::Live { slot: s, .. } if *s == slot),
+                );
             }
         }
     }
@@ -355,7 +409,11 @@ impl InCursor {
         for day in self.first_day..=today {
             self.days.entry(day).or_default();
         }
-        let days: Vec<Day> = self.days.range(self.first_day..=today).map(|(day, _)| *day).collect();
+        let days: Vec<Day> = self
+            .days
+            .range(self.first_day..=today)
+            .map(|(day, _)| *day)
+            .collect();
         for day in days {
             let over = (u64::from(day) + 1).saturating_mul(params.day_ms)
                 + params.clock_tolerance_ms
@@ -372,8 +430,14 @@ impl InCursor {
             }
         }
         // Only the oldest day can close the books; a later one that is read through waits for it.
-        while let Some((day, _)) = self.days.first_key_value().map(|(day, state)| (*day, state.next)) {
-            let asked = plans.keys().any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day));
+        while let Some((day, _)) = self
+            .days
+            .first_key_value()
+            .map(|(day, state)| (*day, state.next))
+        {
+            let asked = plans
+                .keys()
+                .any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day));
             if day >= today || asked {
                 break;
             }
@@ -396,18 +460,40 @@ impl InCursor {
         let busy = now.saturating_sub(state.found_at) < params.expected_rtt_ms.saturating_mul(2);
         let priorities = if busy { [first, 2, 3] } else { [first, 3, 5] };
         for (ahead, priority) in (0..=LOOK_AHEAD).zip(priorities) {
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             let rank = alternate(self.attempts(series), params.parked_holders);
-            let plan = Plan { priority, wait_ms: params.max_wait_ms, rank, final_ask: false };
+            let plan = Plan {
+                priority,
+                wait_ms: params.max_wait_ms,
+                rank,
+                final_ask: false,
+            };
             plans.insert(series, plan);
         }
         // Nothing there twice: perhaps the writer is further on than we look.
-        let attempts = self.attempts(Series::Parked { day, index: state.next });
+        let attempts = self.attempts(Series::Parked {
+            day,
+            index: state.next,
+        });
         if attempts >= 2 {
             let ahead = LOOK_AHEAD + 1 + (attempts as u32 - 2) % PROBE_SPAN;
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             let rank = attempts % params.parked_holders.max(1);
-            plans.insert(series, Plan { priority: 6, wait_ms: 0, rank, final_ask: true });
+            plans.insert(
+                series,
+                Plan {
+                    priority: 6,
+                    wait_ms: 0,
+                    rank,
+                    final_ask: true,
+                },
+            );
         }
     }
 
@@ -421,18 +507,39 @@ impl InCursor {
         let state = self.days.get(&day).cloned().unwrap_or_default();
         self.plan_missing(now, day, &state, params, plans);
         for ahead in 0..=LOOK_AHEAD {
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             if self.tries(series) < PARKED_TRIES {
                 let rank = self.attempts(series) % params.parked_holders.max(1);
                 let priority = if ahead == 0 { 2 } else { 3 };
-                plans.insert(series, Plan { priority, wait_ms: 0, rank, final_ask: true });
+                plans.insert(
+                    series,
+                    Plan {
+                        priority,
+                        wait_ms: 0,
+                        rank,
+                        final_ask: true,
+                    },
+                );
             }
         }
         // While one end place is open the others stay watched, so that their counts survive.
-        if plans.keys().any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day)) {
+        if plans
+            .keys()
+            .any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day))
+        {
             for ahead in 0..=LOOK_AHEAD {
-                let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
-                if let Some(track) = self.tracks.get_mut(&series).filter(|t| t.tries >= PARKED_TRIES) {
+                let series = Series::Parked {
+                    day,
+                    index: state.next.saturating_add(ahead),
+                };
+                if let Some(track) = self
+                    .tracks
+                    .get_mut(&series)
+                    .filter(|t| t.tries >= PARKED_TRIES)
+                {
                     track.not_before = u64::MAX;
                     plans.insert(series, track.plan);
                 }
@@ -450,7 +557,7 @@ impl InCursor {
     ) {
         for index in &state.missing {
             let series = Series::Parked { day, index: *index };
-            if self.tries(series) >= PARKED_TRIES {
+            if self.tries(series) >= GAP_TRIES {
                 self.given_up += 1;
                 if let Some(state) = self.days.get_mut(&day) {
                     state.missing.remove(index);
@@ -465,7 +572,15 @@ impl InCursor {
                 }
             }
             let rank = self.attempts(series) % params.parked_holders.max(1);
-            plans.insert(series, Plan { priority: 3, wait_ms: 0, rank, final_ask: true });
+            plans.insert(
+                series,
+                Plan {
+                    priority: 3,
+                    wait_ms: 0,
+                    rank,
+                    final_ask: true,
+                },
+            );
         }
     }
 }

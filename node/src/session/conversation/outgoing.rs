@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroize;
 
-use super::types::{Class, ConversationParams, MAX_OUTGOING, MAX_OUTGOING_BYTES, MessageId, SubmitError};
+use super::types::{
+    Class, ConversationParams, MAX_OUTGOING, MAX_OUTGOING_BYTES, MessageId, SubmitError,
+};
 use crate::session::frame::{FRAGMENT_LEN, Fragment};
 
 /// Delivered messages remembered until they are read.
@@ -89,9 +91,13 @@ impl OutQueue {
     pub(crate) fn push(&mut self, message: Outgoing) -> Result<(), SubmitError> {
         let bytes: usize = self.messages.iter().map(|m| m.body.len()).sum();
         if self.messages.len() >= MAX_OUTGOING || bytes + message.body.len() > MAX_OUTGOING_BYTES {
-            return Err(SubmitError::Full { count: self.messages.len(), bytes });
+            return Err(SubmitError::Full {
+                count: self.messages.len(),
+                bytes,
+            });
         }
-        if self.messages.iter().any(|m| m.id == message.id) || self.delivered.contains(&message.id) {
+        if self.messages.iter().any(|m| m.id == message.id) || self.delivered.contains(&message.id)
+        {
             return Err(SubmitError::Duplicate);
         }
         self.messages.push_back(message);
@@ -100,12 +106,17 @@ impl OutQueue {
 
     /// Messages below this sequence number will not be sent again.
     pub(crate) fn base_seq(&self) -> u32 {
-        let pending = self.messages.iter().filter_map(|m| m.ratcheted.as_ref().map(|(seq, _)| *seq));
+        let pending = self
+            .messages
+            .iter()
+            .filter_map(|m| m.ratcheted.as_ref().map(|(seq, _)| *seq));
         pending.min().unwrap_or(self.next_seq)
     }
 
     pub(crate) fn wants_first(&self) -> bool {
-        self.messages.iter().any(|m| !m.sent && (m.ratcheted.is_some() || self.may_ratchet()))
+        self.messages
+            .iter()
+            .any(|m| !m.sent && (m.ratcheted.is_some() || self.may_ratchet()))
     }
 
     pub(crate) fn wants_resend(&self, now: u64) -> bool {
@@ -114,13 +125,19 @@ impl OutQueue {
 
     /// Whether the next resend should not trust live boxes any more.
     pub(crate) fn resend_parked(&self, now: u64) -> bool {
-        self.messages.iter().find(|m| m.due(now)).is_some_and(|m| m.rounds >= LIVE_ATTEMPTS)
+        self.messages
+            .iter()
+            .find(|m| m.due(now))
+            .is_some_and(|m| m.rounds >= LIVE_ATTEMPTS)
     }
 
     /// The oldest message never sent, if the next frame would begin it: to be ratcheted first.
     pub(crate) fn to_ratchet(&mut self) -> Option<&mut Outgoing> {
         let may = self.may_ratchet();
-        self.messages.iter_mut().find(|m| !m.sent).filter(|m| m.ratcheted.is_none() && may)
+        self.messages
+            .iter_mut()
+            .find(|m| !m.sent)
+            .filter(|m| m.ratcheted.is_none() && may)
     }
 
     /// Gives a message its number and ciphertext.
@@ -151,14 +168,29 @@ impl OutQueue {
         }?;
         if message.pending == 0 {
             // Said to have everything and still no delivery: it had to drop something.
-            message.acked = if message.acked == message.all() { 0 } else { message.acked };
+            message.acked = if message.acked == message.all() {
+                0
+            } else {
+                message.acked
+            };
             message.pending = message.all() & !message.acked;
         }
-        let index = u8::try_from(message.pending.trailing_zeros()).ok().filter(|index| *index < 64)?;
+        let index = u8::try_from(message.pending.trailing_zeros())
+            .ok()
+            .filter(|index| *index < 64)?;
         let count = message.fragments();
         let (seq, ciphertext) = message.ratcheted.as_ref()?;
-        let data = ciphertext.chunks(FRAGMENT_LEN).nth(usize::from(index))?.to_vec();
-        let fragment = Fragment { id: message.id, seq: *seq, index, count, data };
+        let data = ciphertext
+            .chunks(FRAGMENT_LEN)
+            .nth(usize::from(index))?
+            .to_vec();
+        let fragment = Fragment {
+            id: message.id,
+            seq: *seq,
+            index,
+            count,
+            data,
+        };
         message.pending &= message.pending - 1;
         let first = !message.sent;
         let completes = first && message.pending == 0;
@@ -168,7 +200,12 @@ impl OutQueue {
             message.resend_at = now.saturating_add(pause(message.rounds, live, params));
             message.rounds = message.rounds.saturating_add(1);
         }
-        Some(Picked { fragment, class: message.class, first, completes })
+        Some(Picked {
+            fragment,
+            class: message.class,
+            first,
+            completes,
+        })
     }
 
     /// The peer has these fragments.
@@ -179,7 +216,9 @@ impl OutQueue {
         bits: u64,
         params: &ConversationParams,
     ) -> bool {
-        let Some(message) = self.by_prefix(prefix) else { return false };
+        let Some(message) = self.by_prefix(prefix) else {
+            return false;
+        };
         let progress = bits & message.all() & !message.acked != 0;
         message.acked |= bits & message.all();
         message.pending &= !message.acked;
@@ -206,14 +245,21 @@ impl OutQueue {
 
     /// The peer's user read a delivered message. Returns its id the first time.
     pub(crate) fn read(&mut self, prefix: &[u8; 8]) -> Option<MessageId> {
-        let at = self.delivered.iter().position(|id| id.starts_with(prefix))?;
+        let at = self
+            .delivered
+            .iter()
+            .position(|id| id.starts_with(prefix))?;
         self.delivered.remove(at)
     }
 
     /// Takes out what has passed its deadline.
     pub(crate) fn expire(&mut self, now: u64) -> Vec<(MessageId, u64)> {
-        let late: Vec<_> =
-            self.messages.iter().filter(|m| m.deadline <= now).map(|m| (m.id, m.deadline)).collect();
+        let late: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|m| m.deadline <= now)
+            .map(|m| (m.id, m.deadline))
+            .collect();
         self.messages.retain(|m| m.deadline > now);
         late
     }
@@ -228,7 +274,10 @@ impl OutQueue {
 
     /// Deadlines and resends.
     pub(crate) fn next_event(&self) -> impl Iterator<Item = u64> + '_ {
-        self.messages.iter().flat_map(|m| [Some(m.deadline), m.sent.then_some(m.resend_at)]).flatten()
+        self.messages
+            .iter()
+            .flat_map(|m| [Some(m.deadline), m.sent.then_some(m.resend_at)])
+            .flatten()
     }
 
     fn may_ratchet(&self) -> bool {
@@ -236,15 +285,21 @@ impl OutQueue {
     }
 
     fn by_prefix(&mut self, prefix: &[u8; 8]) -> Option<&mut Outgoing> {
-        self.messages.iter_mut().find(|m| m.ratcheted.is_some() && m.id.starts_with(prefix))
+        self.messages
+            .iter_mut()
+            .find(|m| m.ratcheted.is_some() && m.id.starts_with(prefix))
     }
 }
 
-/// The pause after round `rounds`: doubling while the peer is live, else eightfold.
+/// The pause after round `rounds`: doubling while the peer is live, else fourfold.
 fn pause(rounds: u8, live: bool, params: &ConversationParams) -> u64 {
     let base = params.expected_rtt_ms.max(1).saturating_mul(3) / 2;
     let rounds = u32::from(rounds.min(20));
-    let (base, shift) = if live { (base, rounds) } else { (base.saturating_mul(4), 3 * rounds) };
+    let (base, shift) = if live {
+        (base, rounds)
+    } else {
+        (base.saturating_mul(4), 2 * rounds)
+    };
     base.saturating_mul(1 << shift.min(40)).min(MAX_PAUSE_MS)
 }
 

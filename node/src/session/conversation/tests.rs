@@ -47,8 +47,16 @@ fn a_quiet_line_delivers_fast_and_in_both_directions() {
         assert!(waits[10] <= 3_500 && waits[19] <= 7_000, "{waits:?}");
     }
     // Once both know of each other, live boxes carry the talk.
-    let live = world.sides[0].used.iter().filter(|s| matches!(s, Series::Live { .. })).count();
-    assert!(live * 10 > world.sides[0].used.len() * 7, "{live} of {}", world.sides[0].used.len());
+    let live = world.sides[0]
+        .used
+        .iter()
+        .filter(|s| matches!(s, Series::Live { .. }))
+        .count();
+    assert!(
+        live * 10 > world.sides[0].used.len() * 7,
+        "{live} of {}",
+        world.sides[0].used.len()
+    );
 }
 
 #[test]
@@ -93,9 +101,19 @@ fn reading_is_told_and_times_are_the_receivers() {
     world.sides[1].conversation.mark_read(now, &id(7));
     world.sides[1].conversation.mark_read(now + 1, &id(7));
     world.run(200_000);
-    let told: Vec<_> = world.sides[0].events.iter().map(|(_, event)| event.clone()).collect();
-    assert!(told.contains(&ConversationEvent::Delivered { id: id(7), at: received_at }));
-    let reads: Vec<_> = told.iter().filter(|e| matches!(e, ConversationEvent::Read { .. })).collect();
+    let told: Vec<_> = world.sides[0]
+        .events
+        .iter()
+        .map(|(_, event)| event.clone())
+        .collect();
+    assert!(told.contains(&ConversationEvent::Delivered {
+        id: id(7),
+        at: received_at
+    }));
+    let reads: Vec<_> = told
+        .iter()
+        .filter(|e| matches!(e, ConversationEvent::Read { .. }))
+        .collect();
     assert_eq!(reads, [&ConversationEvent::Read { id: id(7), at: now }]);
 }
 
@@ -133,18 +151,36 @@ fn restarts_and_crashes_lose_and_repeat_nothing() {
             }
         }
         world.run(600_000);
-        assert_eq!(ids(&world.sides[1]), (0..24).map(id).collect::<Vec<_>>(), "seed {seed}");
-        assert_eq!(ids(&world.sides[0]), (100..124).map(id).collect::<Vec<_>>(), "seed {seed}");
-        assert_eq!((world.delivered(0).len(), world.delivered(1).len()), (24, 24));
-        assert!(world.sides.iter().all(|side| side.conversation.unfinished().next().is_none()));
+        assert_eq!(
+            ids(&world.sides[1]),
+            (0..24).map(id).collect::<Vec<_>>(),
+            "seed {seed}"
+        );
+        assert_eq!(
+            ids(&world.sides[0]),
+            (100..124).map(id).collect::<Vec<_>>(),
+            "seed {seed}"
+        );
+        assert_eq!(
+            (world.delivered(0).len(), world.delivered(1).len()),
+            (24, 24)
+        );
+        assert!(
+            world
+                .sides
+                .iter()
+                .all(|side| side.conversation.unfinished().next().is_none())
+        );
     }
 }
 
 #[test]
 fn a_saved_conversation_is_the_same_conversation() {
     let (mut a, mut b) = pair(70);
-    a.submit(NOW, id(1), &[1; 3000], Class::Fast, NOW + LONG).unwrap();
-    a.submit(NOW, id(2), b"two", Class::Slow, NOW + LONG).unwrap();
+    a.submit(NOW, id(1), &[1; 3000], Class::Fast, NOW + LONG)
+        .unwrap();
+    a.submit(NOW, id(2), b"two", Class::Slow, NOW + LONG)
+        .unwrap();
     let first = a.next_deposit(NOW).unwrap();
     b.handle_frame(NOW, &first.frame.frame);
     b.set_root(3, [3; 32]);
@@ -159,12 +195,22 @@ fn a_saved_conversation_is_the_same_conversation() {
         }
         let mut newer = bytes.to_vec();
         newer[0] = 2;
-        assert_eq!(Conversation::restore(&newer, params()).unwrap_err(), RestoreError::Newer(2));
+        assert_eq!(
+            Conversation::restore(&newer, params()).unwrap_err(),
+            RestoreError::Newer(2)
+        );
     }
     let mut a = Conversation::restore(&a.snapshot(), params()).unwrap();
     let next = a.next_deposit(NOW).unwrap();
     assert_ne!(next.target.series, first.target.series);
-    assert_eq!(next.frame.carries, Some(Carried { id: id(1), index: 1, count: 3 }));
+    assert_eq!(
+        next.frame.carries,
+        Some(Carried {
+            id: id(1),
+            index: 1,
+            count: 3
+        })
+    );
 }
 
 #[test]
@@ -175,7 +221,8 @@ fn shuffled_and_repeated_frames_give_each_message_once_in_order() {
         let mut frames = Vec::new();
         for n in 0..60 {
             let len = (rng.next_u64() % 6000) as usize;
-            a.submit(NOW, id(n), &vec![n as u8; len], Class::Fast, NOW + LONG).unwrap();
+            a.submit(NOW, id(n), &vec![n as u8; len], Class::Fast, NOW + LONG)
+                .unwrap();
         }
         while let Some(out) = a.next_frame(NOW) {
             frames.push(out.frame.clone());
@@ -186,10 +233,12 @@ fn shuffled_and_repeated_frames_give_each_message_once_in_order() {
         }
         let mut got = Vec::new();
         for frame in &frames {
-            got.extend(b.handle_frame(NOW + 5, frame).into_iter().filter_map(|event| match event {
-                ConversationEvent::Message { id, sent_at, .. } => Some((id, sent_at)),
-                _ => None,
-            }));
+            got.extend(b.handle_frame(NOW + 5, frame).into_iter().filter_map(
+                |event| match event {
+                    ConversationEvent::Message { id, sent_at, .. } => Some((id, sent_at)),
+                    _ => None,
+                },
+            ));
         }
         assert_eq!(got, (0..60).map(|n| (id(n), NOW)).collect::<Vec<_>>());
         let delivered = exchange(NOW + 10, &mut b, &mut a)
@@ -203,18 +252,28 @@ fn shuffled_and_repeated_frames_give_each_message_once_in_order() {
 #[test]
 fn a_message_expires_and_those_behind_it_still_arrive() {
     let (mut a, mut b) = pair(74);
-    a.submit(NOW, id(1), b"lost", Class::Fast, NOW + 10_000).unwrap();
-    a.submit(NOW, id(2), b"waits", Class::Fast, NOW + LONG).unwrap();
+    a.submit(NOW, id(1), b"lost", Class::Fast, NOW + 10_000)
+        .unwrap();
+    a.submit(NOW, id(2), b"waits", Class::Fast, NOW + LONG)
+        .unwrap();
     let lost = a.next_frame(NOW).unwrap();
     assert_eq!(lost.completes, Some(id(1)));
     let second = a.next_frame(NOW).unwrap();
-    assert_eq!(b.handle_frame(NOW, &second.frame), [], "waits for its predecessor");
+    assert_eq!(
+        b.handle_frame(NOW, &second.frame),
+        [],
+        "waits for its predecessor"
+    );
     assert_eq!(a.handle_timeout(NOW + 9_999), []);
     assert!(a.poll_timeout().unwrap() <= NOW + 10_000);
-    let expired = ConversationEvent::Expired { id: id(1), at: NOW + 10_000 };
+    let expired = ConversationEvent::Expired {
+        id: id(1),
+        at: NOW + 10_000,
+    };
     assert_eq!(a.handle_timeout(NOW + 10_000), [expired]);
     // The next frame says that 1 was given up.
-    a.submit(NOW + 10_000, id(3), b"three", Class::Fast, NOW + LONG).unwrap();
+    a.submit(NOW + 10_000, id(3), b"three", Class::Fast, NOW + LONG)
+        .unwrap();
     let events = exchange(NOW + 10_000, &mut a, &mut b);
     let got: Vec<_> = events
         .iter()
@@ -227,9 +286,11 @@ fn a_message_expires_and_those_behind_it_still_arrive() {
     // And 1, should it surface after all, is not taken up again.
     assert_eq!(b.handle_frame(NOW + 20_000, &lost.frame), []);
     // A message that expires before it was ever sent leaves no gap at all.
-    a.submit(NOW + 20_000, id(4), b"never", Class::Fast, NOW + 20_001).unwrap();
+    a.submit(NOW + 20_000, id(4), b"never", Class::Fast, NOW + 20_001)
+        .unwrap();
     a.handle_timeout(NOW + 20_001);
-    a.submit(NOW + 20_002, id(5), b"five", Class::Fast, NOW + LONG).unwrap();
+    a.submit(NOW + 20_002, id(5), b"five", Class::Fast, NOW + LONG)
+        .unwrap();
     let events = exchange(NOW + 20_002, &mut a, &mut b);
     assert!(matches!(&events[..], [ConversationEvent::Message { .. }]));
 }
@@ -239,20 +300,39 @@ fn what_we_refuse_to_queue() {
     let (mut a, _) = pair(76);
     let too_long = a.submit(NOW, id(1), &vec![0; MAX_BODY + 1], Class::Fast, NOW + 1);
     assert_eq!(too_long, Err(SubmitError::TooLong { len: MAX_BODY + 1 }));
-    assert_eq!(a.submit(NOW, id(1), b"", Class::Fast, NOW), Err(SubmitError::Late));
+    assert_eq!(
+        a.submit(NOW, id(1), b"", Class::Fast, NOW),
+        Err(SubmitError::Late)
+    );
     for n in 0..MAX_OUTGOING as u32 {
         a.submit(NOW, id(n), b"x", Class::Fast, NOW + 10).unwrap();
     }
-    let full = SubmitError::Full { count: MAX_OUTGOING, bytes: MAX_OUTGOING };
-    assert_eq!(a.submit(NOW, id(999), b"x", Class::Fast, NOW + 10), Err(full));
+    let full = SubmitError::Full {
+        count: MAX_OUTGOING,
+        bytes: MAX_OUTGOING,
+    };
+    assert_eq!(
+        a.submit(NOW, id(999), b"x", Class::Fast, NOW + 10),
+        Err(full)
+    );
     assert!(a.cancel(&id(3)) && !a.cancel(&id(3)));
-    assert_eq!(a.submit(NOW, id(4), b"x", Class::Fast, NOW + 10), Err(SubmitError::Duplicate));
+    assert_eq!(
+        a.submit(NOW, id(4), b"x", Class::Fast, NOW + 10),
+        Err(SubmitError::Duplicate)
+    );
     assert_eq!(a.handle_timeout(NOW + 10).len(), MAX_OUTGOING - 1);
     for n in 0..21 {
-        a.submit(NOW, id(n), &vec![0; MAX_BODY], Class::Fast, NOW + LONG).unwrap();
+        a.submit(NOW, id(n), &vec![0; MAX_BODY], Class::Fast, NOW + LONG)
+            .unwrap();
     }
     let full = a.submit(NOW, id(999), &vec![0; MAX_BODY], Class::Fast, NOW + LONG);
-    assert_eq!(full, Err(SubmitError::Full { count: 21, bytes: 21 * MAX_BODY }));
+    assert_eq!(
+        full,
+        Err(SubmitError::Full {
+            count: 21,
+            bytes: 21 * MAX_BODY
+        })
+    );
 }
 
 /// A contact that sends only what fills memory: starts of messages, far-away numbers, noise.
@@ -261,15 +341,31 @@ fn a_hostile_contact_meets_caps() {
     let (mut a, mut b) = pair(78);
     let frame = |seq: u32, index: u8, byte: u8| {
         let data = vec![byte; FRAGMENT_LEN];
-        let fragment = Fragment { id: id(seq), seq, index, count: 64, data };
-        Frame { fragment: Some(fragment), ..Frame::default() }.encode()
+        let fragment = Fragment {
+            id: id(seq),
+            seq,
+            index,
+            count: 64,
+            data,
+        };
+        Frame {
+            fragment: Some(fragment),
+            ..Frame::default()
+        }
+        .encode()
     };
     for seq in 1..400 {
         for index in 0..40 {
             assert_eq!(b.handle_frame(NOW, &frame(seq, index, 1)), []);
         }
     }
-    let held: usize = b.incoming.partial.values().flat_map(|p| p.parts.values()).map(Vec::len).sum();
+    let held: usize = b
+        .incoming
+        .partial
+        .values()
+        .flat_map(|p| p.parts.values())
+        .map(Vec::len)
+        .sum();
     assert!(held <= incoming::MAX_BYTES && b.incoming.partial.len() <= incoming::MAX_PARTIAL);
     assert!(b.counters().reassembly_full > 0);
     assert!(b.acks.waiting.len() <= acks::MAX_WAITING && b.counters().acks_dropped > 0);
@@ -281,20 +377,51 @@ fn a_hostile_contact_meets_caps() {
     b.handle_frame(NOW, &[0xff; FRAME_LEN]);
     assert_eq!(b.counters().malformed_frames, 1);
     // The lowest number always has room: an honest message still comes through.
-    a.submit(NOW, id(1000), b"hello", Class::Fast, NOW + LONG).unwrap();
+    a.submit(NOW, id(1000), b"hello", Class::Fast, NOW + LONG)
+        .unwrap();
     let events = exchange(NOW, &mut a, &mut b);
     assert!(matches!(&events[..], [ConversationEvent::Message { .. }]));
     // A complete message that no ratchet made is skipped, not waited for.
     b.incoming.partial.clear();
-    let fragment = Fragment { id: id(5), seq: 1, index: 0, count: 1, data: vec![3; 90] };
-    b.handle_frame(NOW, &Frame { fragment: Some(fragment), ..Frame::default() }.encode());
+    let fragment = Fragment {
+        id: id(5),
+        seq: 1,
+        index: 0,
+        count: 1,
+        data: vec![3; 90],
+    };
+    b.handle_frame(
+        NOW,
+        &Frame {
+            fragment: Some(fragment),
+            ..Frame::default()
+        }
+        .encode(),
+    );
     assert_eq!(b.counters().undecryptable, 1);
     // A jump of the base to the end of numbers ends the talk, nothing else.
-    b.handle_frame(NOW, &Frame { base_seq: u32::MAX, ..Frame::default() }.encode());
+    b.handle_frame(
+        NOW,
+        &Frame {
+            base_seq: u32::MAX,
+            ..Frame::default()
+        }
+        .encode(),
+    );
     b.handle_frame(NOW, &frame(u32::MAX, 0, 1));
     // Acknowledgements for nothing.
-    let ack = super::super::frame::Ack { prefix: [9; 8], kind: AckKind::Read(1) };
-    b.handle_frame(NOW, &Frame { acks: vec![ack; 8], ..Frame::default() }.encode());
+    let ack = super::super::frame::Ack {
+        prefix: [9; 8],
+        kind: AckKind::Read(1),
+    };
+    b.handle_frame(
+        NOW,
+        &Frame {
+            acks: vec![ack; 8],
+            ..Frame::default()
+        }
+        .encode(),
+    );
     assert_eq!(b.counters().unknown_acks, 8);
 }
 
@@ -309,15 +436,24 @@ fn order_of_claims_and_the_hello_answer() {
     assert_eq!(b.wants(NOW), None);
     let sealed = &hello_answer.sealed;
     let wanted = a.wanted_boxes(NOW);
-    let inbox = wanted.iter().find(|w| w.keys.id() == hello_answer.target.keys.id()).unwrap();
-    assert_eq!((inbox.priority, inbox.series), (0, hello_answer.target.series));
+    let inbox = wanted
+        .iter()
+        .find(|w| w.keys.id() == hello_answer.target.keys.id())
+        .unwrap();
+    assert_eq!(
+        (inbox.priority, inbox.series),
+        (0, hello_answer.target.series)
+    );
     let mut bad = sealed.clone();
     bad[3] ^= 1;
     assert_eq!(a.handle_box(NOW, &inbox.keys.id(), &bad), []);
     let events = a.handle_box(NOW, &inbox.keys.id(), sealed);
     assert_eq!(events, [ConversationEvent::Established { at: NOW }]);
     assert_eq!(a.handle_box(NOW, &inbox.keys.id(), sealed), []);
-    assert_eq!((a.counters().unreadable_boxes, a.counters().unknown_boxes), (1, 1));
+    assert_eq!(
+        (a.counters().unreadable_boxes, a.counters().unknown_boxes),
+        (1, 1)
+    );
     assert_eq!(a.peer_live_until(), NOW + 20_000);
     b.hello_repeated();
     assert_eq!(b.wants(NOW), Some(Urgency::Ack));
@@ -325,7 +461,10 @@ fn order_of_claims_and_the_hello_answer() {
     a.submit(NOW, id(1), b"1", Class::Slow, NOW + LONG).unwrap();
     let one = a.next_deposit(NOW).unwrap();
     assert!(matches!(one.target.series, Series::Live { .. }));
-    assert_eq!((one.frame.class, one.frame.urgency), (Class::Slow, Urgency::First));
+    assert_eq!(
+        (one.frame.class, one.frame.urgency),
+        (Class::Slow, Urgency::First)
+    );
     b.handle_frame(NOW, &one.frame.frame);
     b.submit(NOW, id(2), b"2", Class::Fast, NOW + LONG).unwrap();
     let two = b.next_deposit(NOW).unwrap();
@@ -336,18 +475,29 @@ fn order_of_claims_and_the_hello_answer() {
     assert_eq!(a.wants(NOW + 7_000), Some(Urgency::Ack));
     // Live boxes used up: new data spills into parked ones, acknowledgements wait for the next slot.
     for n in 10..18 {
-        a.submit(NOW + 7_000, id(n), b"n", Class::Fast, NOW + LONG).unwrap();
+        a.submit(NOW + 7_000, id(n), b"n", Class::Fast, NOW + LONG)
+            .unwrap();
     }
     let mut series = Vec::new();
     while let Some(deposit) = a.next_deposit(NOW + 7_000) {
         series.push(deposit.target.series);
     }
-    assert_eq!(series.iter().filter(|s| matches!(s, Series::Live { .. })).count(), 7);
+    assert_eq!(
+        series
+            .iter()
+            .filter(|s| matches!(s, Series::Live { .. }))
+            .count(),
+        7
+    );
     assert!(matches!(series.last(), Some(Series::Parked { .. })));
     let three = b.next_frame(NOW + 16_000).unwrap();
     assert_eq!(three.urgency, Urgency::Resend);
     a.handle_frame(NOW + 8_000, &three.frame);
-    assert_eq!(a.wants(NOW + 8_000), None, "an acknowledgement waits for a live box");
+    assert_eq!(
+        a.wants(NOW + 8_000),
+        None,
+        "an acknowledgement waits for a live box"
+    );
     let slot_end = ((NOW + 8_000) / 20_000 + 1) * 20_000;
     assert!(a.poll_timeout().unwrap() <= slot_end);
     assert_eq!(a.wants(slot_end), Some(Urgency::Ack));
@@ -360,7 +510,10 @@ fn roots_are_compared_and_cannot_be_echoed() {
     b.set_root(7, [7; 32]);
     b.hello_repeated();
     let agreed = b.next_frame(NOW).unwrap();
-    assert_eq!(a.handle_frame(NOW, &agreed.frame), [ConversationEvent::Established { at: NOW }]);
+    assert_eq!(
+        a.handle_frame(NOW, &agreed.frame),
+        [ConversationEvent::Established { at: NOW }]
+    );
     for epoch in 8..20 {
         b.set_root(epoch, [8; 32]);
         a.set_root(epoch, [9; 32]);
@@ -368,12 +521,19 @@ fn roots_are_compared_and_cannot_be_echoed() {
     assert_eq!(a.roots.len(), MAX_ROOTS);
     b.hello_repeated();
     let other = b.next_frame(NOW).unwrap();
-    assert_eq!(a.handle_frame(NOW, &other.frame), [ConversationEvent::RootMismatch { epoch: 19 }]);
+    assert_eq!(
+        a.handle_frame(NOW, &other.frame),
+        [ConversationEvent::RootMismatch { epoch: 19 }]
+    );
     // A peer that only sends our own check back has not seen the root.
     b.set_root(19, [9; 32]);
     a.submit(NOW, id(1), b"", Class::Fast, NOW + LONG).unwrap();
     let ours = a.next_frame(NOW).unwrap();
-    assert_eq!(b.handle_frame(NOW, &ours.frame).len(), 1, "agreed, a message");
+    assert_eq!(
+        b.handle_frame(NOW, &ours.frame).len(),
+        1,
+        "agreed, a message"
+    );
     let mut echo = Frame::decode(&ours.frame).unwrap();
     echo.fragment = None;
     let events = a.handle_frame(NOW, &echo.encode());
@@ -386,34 +546,54 @@ fn crossing_hellos_end_on_one_conversation() {
     let (keys_a, keys_b) = (alice.secret.public(), bob.secret.public());
     // Both greet; each has the own and the peer's conversation.
     let (from_a, from_b) = (greet(&alice, &bob, 1), greet(&bob, &alice, 2));
-    let (at_b, at_a) = (answer(&bob, &from_a).unwrap(), answer(&alice, &from_b).unwrap());
+    let (at_b, at_a) = (
+        answer(&bob, &from_a).unwrap(),
+        answer(&alice, &from_b).unwrap(),
+    );
     let new = |secrets| Conversation::from_hello(secrets, params());
     let (mut a_own, mut b_peer) = (new(from_a.secrets), new(at_b.secrets));
     let (mut b_own, mut a_peer) = (new(from_b.secrets), new(at_a.secrets));
-    a_own.submit(NOW, id(1), b"from a", Class::Fast, NOW + LONG).unwrap();
-    b_own.submit(NOW, id(2), b"from b", Class::Fast, NOW + LONG).unwrap();
+    a_own
+        .submit(NOW, id(1), b"from a", Class::Fast, NOW + LONG)
+        .unwrap();
+    b_own
+        .submit(NOW, id(2), b"from b", Class::Fast, NOW + LONG)
+        .unwrap();
     // Both had sent on their own before they knew of the other's hello; b's message arrives.
     let early = b_own.next_frame(NOW).unwrap();
     a_own.next_frame(NOW).unwrap();
     let events = a_peer.handle_frame(NOW, &early.frame);
-    assert!(events.iter().any(|e| matches!(e, ConversationEvent::Message { .. })));
+    assert!(
+        events
+            .iter()
+            .any(|e| matches!(e, ConversationEvent::Message { .. }))
+    );
     a_own.note_seen(&id(2), NOW);
     let mut now = NOW;
     let mut received = Vec::new();
     for _ in 0..6 {
         now += 30_000;
         let keep = crossing(&keys_a, &keys_b, a_own.is_established());
-        if keep == Keep::OwnHello { a_own.absorb(&mut a_peer) } else { a_peer.absorb(&mut a_own) }
+        if keep == Keep::OwnHello {
+            a_own.absorb(&mut a_peer)
+        } else {
+            a_peer.absorb(&mut a_own)
+        }
         let keep = crossing(&keys_b, &keys_a, b_own.is_established());
-        if keep == Keep::OwnHello { b_own.absorb(&mut b_peer) } else { b_peer.absorb(&mut b_own) }
-        let mut pass = |from: &mut Conversation, to: &mut Conversation, other: &mut Conversation| {
-            for event in exchange(now, from, to) {
-                if let ConversationEvent::Message { id, .. } = event {
-                    other.note_seen(&id, now);
-                    received.push(id);
+        if keep == Keep::OwnHello {
+            b_own.absorb(&mut b_peer)
+        } else {
+            b_peer.absorb(&mut b_own)
+        }
+        let mut pass =
+            |from: &mut Conversation, to: &mut Conversation, other: &mut Conversation| {
+                for event in exchange(now, from, to) {
+                    if let ConversationEvent::Message { id, .. } = event {
+                        other.note_seen(&id, now);
+                        received.push(id);
+                    }
                 }
-            }
-        };
+            };
         pass(&mut a_own, &mut b_peer, &mut b_own);
         pass(&mut a_peer, &mut b_own, &mut b_peer);
         pass(&mut b_peer, &mut a_own, &mut a_peer);
@@ -426,12 +606,18 @@ fn crossing_hellos_end_on_one_conversation() {
     assert_ne!(kept_a, kept_b, "both on the same hello");
     assert_eq!(kept_a, keys_a < keys_b);
     let retired = if kept_a { &mut b_own } else { &mut a_own };
-    assert_eq!(retired.submit(now, id(9), b"", Class::Fast, now + 1), Err(SubmitError::Retired));
+    assert_eq!(
+        retired.submit(now, id(9), b"", Class::Fast, now + 1),
+        Err(SubmitError::Retired)
+    );
 }
 
 #[test]
 fn the_rule_for_crossing_hellos_is_the_same_on_both_sides() {
-    let (x, y) = (party(92, None).secret.public(), party(93, None).secret.public());
+    let (x, y) = (
+        party(92, None).secret.public(),
+        party(93, None).secret.public(),
+    );
     let (small, large) = if x < y { (x, y) } else { (y, x) };
     assert_eq!(crossing(&small, &large, true), Keep::OwnHello);
     assert_eq!(crossing(&large, &small, true), Keep::PeerHello);
@@ -443,8 +629,10 @@ fn the_rule_for_crossing_hellos_is_the_same_on_both_sides() {
 #[test]
 fn debug_shows_no_secret() {
     let (mut a, _) = pair(94);
-    a.submit(NOW, id(1), b"secret", Class::Fast, NOW + LONG).unwrap();
-    let expected = "Conversation { role: Initiator, established: false, outgoing: 1, incoming: 0, .. }";
+    a.submit(NOW, id(1), b"secret", Class::Fast, NOW + LONG)
+        .unwrap();
+    let expected =
+        "Conversation { role: Initiator, established: false, outgoing: 1, incoming: 0, .. }";
     assert_eq!(format!("{a:?}"), expected);
     let deposit = format!("{:?}", a.next_deposit(NOW).unwrap().target);
     assert!(deposit.contains("BoxKeys(…)"), "{deposit}");

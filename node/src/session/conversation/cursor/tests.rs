@@ -20,7 +20,13 @@ fn chain() -> BoxChain {
 }
 
 /// Asks for everything wanted until `until`; the holders have exactly `there`.
-fn read(cursor: &mut InCursor, now: u64, until: u64, promised: u64, there: &[Series]) -> Vec<Series> {
+fn read(
+    cursor: &mut InCursor,
+    now: u64,
+    until: u64,
+    promised: u64,
+    there: &[Series],
+) -> Vec<Series> {
     let (chain, params) = (chain(), params());
     let mut found = Vec::new();
     let mut now = now;
@@ -46,7 +52,15 @@ fn read(cursor: &mut InCursor, now: u64, until: u64, promised: u64, there: &[Ser
 fn writing_never_goes_back() {
     let (params, mut cursor) = (params(), OutCursor::default());
     let mut seen = BTreeSet::new();
-    for now in [NOW, NOW + 1, NOW - 60_000, NOW, NOW + 20_000, NOW - DAY_MS, NOW + DAY_MS] {
+    for now in [
+        NOW,
+        NOW + 1,
+        NOW - 60_000,
+        NOW,
+        NOW + 20_000,
+        NOW - DAY_MS,
+        NOW + DAY_MS,
+    ] {
         while let Some(series) = cursor.next_live(now, &params) {
             assert!(seen.insert(series), "{series:?} twice");
         }
@@ -62,12 +76,16 @@ fn writing_never_goes_back() {
 fn gaps_do_not_stall_reading() {
     for gap in [1, 2, 3, 9, 14] {
         let mut cursor = InCursor::new(DAY);
-        let there: Vec<_> =
-            [0, 1, 2 + gap, 3 + gap].map(|index| Series::Parked { day: DAY, index }).to_vec();
+        let there: Vec<_> = [0, 1, 2 + gap, 3 + gap]
+            .map(|index| Series::Parked { day: DAY, index })
+            .to_vec();
         let found = read(&mut cursor, NOW, NOW + 600_000, 0, &there);
         assert_eq!(found, there, "gap of {gap}");
         assert_eq!(cursor.days[&DAY].next, 4 + gap);
-        assert!(cursor.days[&DAY].missing.is_empty(), "gaps are given up in the end");
+        assert!(
+            cursor.days[&DAY].missing.is_empty(),
+            "gaps are given up in the end"
+        );
         assert_eq!(cursor.given_up, u64::from(gap));
     }
 }
@@ -76,7 +94,10 @@ fn gaps_do_not_stall_reading() {
 fn past_days_are_read_and_closed() {
     let mut cursor = InCursor::new(DAY);
     let there: Vec<_> = [(0, 0), (0, 1), (1, 0), (1, 2), (3, 0)]
-        .map(|(day, index)| Series::Parked { day: DAY + day, index })
+        .map(|(day, index)| Series::Parked {
+            day: DAY + day,
+            index,
+        })
         .to_vec();
     let now = NOW + 3 * DAY_MS;
     assert_eq!(read(&mut cursor, now, now + 120_000, 0, &there), there);
@@ -89,7 +110,14 @@ fn past_days_are_read_and_closed() {
         Series::Live { .. } => None,
     });
     assert_eq!(oldest.min(), Some(DAY + 33 - 7));
-    assert_eq!(wanted[0].series, Series::Parked { day: DAY + 33, index: 0 }, "today first");
+    assert_eq!(
+        wanted[0].series,
+        Series::Parked {
+            day: DAY + 33,
+            index: 0
+        },
+        "today first"
+    );
 }
 
 #[test]
@@ -110,15 +138,26 @@ fn live_boxes_are_waited_on_while_promised_and_swept_once() {
     assert_eq!(wanted[0].wait_ms, 20_000);
     cursor.fetch_started(start + 2_000, &wanted[0].keys.id(), &params);
     let again = cursor.wanted(start + 3_000, start + 60_000, &chain, &params);
-    assert!(again.iter().all(|w| w.series != wanted[0].series), "in flight");
+    assert!(
+        again.iter().all(|w| w.series != wanted[0].series),
+        "in flight"
+    );
     cursor.found(start + 4_000, &wanted[0].keys.id());
     let next = cursor.wanted(start + 4_000, start + 60_000, &chain, &params);
     assert_eq!(next[0].series, Series::Live { slot, index: 1 });
     // Near the end the next slot's first box; a fetch never outlives its slot by more than a moment.
     let end = cursor.wanted(start + 17_000, start + 60_000, &chain, &params);
-    let upcoming = end.iter().find(|w| w.series == Series::Live { slot: slot + 1, index: 0 });
+    let upcoming = end.iter().find(|w| {
+        w.series
+            == Series::Live {
+                slot: slot + 1,
+                index: 0,
+            }
+    });
     assert_eq!(upcoming.map(|w| w.priority), Some(1));
-    let current = end.iter().find(|w| w.series == Series::Live { slot, index: 1 });
+    let current = end
+        .iter()
+        .find(|w| w.series == Series::Live { slot, index: 1 });
     assert_eq!(current.map(|w| w.wait_ms), Some(7_000));
     // After it: the places not seen, once, at the second holder.
     let over = start + 25_000;
@@ -131,7 +170,11 @@ fn live_boxes_are_waited_on_while_promised_and_swept_once() {
     };
     let swept = sweeps(&mut cursor);
     assert_eq!(swept.len(), 2);
-    assert!(swept.iter().all(|w| (w.rank, w.wait_ms, w.priority) == (1, 0, 4)));
+    assert!(
+        swept
+            .iter()
+            .all(|w| (w.rank, w.wait_ms, w.priority) == (1, 0, 4))
+    );
     for inbox in swept {
         cursor.fetch_started(over, &inbox.keys.id(), &params);
         cursor.fetch_done(over, &inbox.keys.id(), Fetched::Empty, &params);
@@ -140,7 +183,11 @@ fn live_boxes_are_waited_on_while_promised_and_swept_once() {
     assert!(!cursor.slots.contains_key(&slot));
     // Nobody promised anything: no live fetches at all.
     let quiet = cursor.wanted(start + 400_000, start, &chain, &params);
-    assert!(quiet.iter().all(|w| matches!(w.series, Series::Parked { .. })));
+    assert!(
+        quiet
+            .iter()
+            .all(|w| matches!(w.series, Series::Parked { .. }))
+    );
 }
 
 #[test]
@@ -165,8 +212,18 @@ fn lost_fetches_are_asked_again_elsewhere() {
     cursor.fetch_started(now, &id, &params);
     cursor.fetch_done(now + 100, &id, Fetched::Empty, &params);
     cursor.fetch_done(now + 100, &id, Fetched::Empty, &params);
-    assert!(cursor.wanted(now + 200, 0, &chain, &params).iter().all(|w| w.keys.id() != id));
-    assert!(cursor.wanted(now + 2_200, 0, &chain, &params).iter().any(|w| w.keys.id() == id));
+    assert!(
+        cursor
+            .wanted(now + 200, 0, &chain, &params)
+            .iter()
+            .all(|w| w.keys.id() != id)
+    );
+    assert!(
+        cursor
+            .wanted(now + 2_200, 0, &chain, &params)
+            .iter()
+            .any(|w| w.keys.id() == id)
+    );
     cursor.fetch_done(now, &[0; 32], Fetched::Lost, &params);
     cursor.found(now, &[0; 32]);
 }

@@ -96,7 +96,9 @@ impl World {
         let body = vec![n as u8; len];
         let now = self.now;
         let side = &mut self.sides[side];
-        side.conversation.submit(now, id(n), &body, Class::Fast, now + ttl).unwrap();
+        side.conversation
+            .submit(now, id(n), &body, Class::Fast, now + ttl)
+            .unwrap();
         side.saved = side.conversation.snapshot().to_vec();
     }
 
@@ -138,15 +140,24 @@ impl World {
             ConversationEvent::Delivered { id, .. } => Some(id),
             _ => None,
         };
-        self.sides[side].events.iter().filter_map(delivered).collect()
+        self.sides[side]
+            .events
+            .iter()
+            .filter_map(delivered)
+            .collect()
     }
 
     fn deposit(&mut self, side: usize, crash: bool) {
-        let Some(deposit) = self.sides[side].conversation.next_deposit(self.now) else { return };
+        let Some(deposit) = self.sides[side].conversation.next_deposit(self.now) else {
+            return;
+        };
         self.sides[side].saved = self.sides[side].conversation.snapshot().to_vec();
         self.sides[side].used.push(deposit.target.series);
         let box_id = deposit.target.keys.id();
-        let known = self.contents.entry(box_id).or_insert_with(|| deposit.sealed.clone());
+        let known = self
+            .contents
+            .entry(box_id)
+            .or_insert_with(|| deposit.sealed.clone());
         assert_eq!(*known, deposit.sealed, "one box, two contents");
         if crash {
             return;
@@ -154,7 +165,8 @@ impl World {
         for holder in deposit.target.keys.holder_order(deposit.target.holders) {
             if !self.lost() {
                 let at = self.now + 700 + self.rng.next_u64() % 1500;
-                self.boxes.insert((box_id, holder), (at, deposit.sealed.clone()));
+                self.boxes
+                    .insert((box_id, holder), (at, deposit.sealed.clone()));
             }
         }
     }
@@ -174,7 +186,13 @@ impl World {
         let arrives = now + 700 + self.rng.next_u64() % 800;
         let answer_lost = self.lost();
         let until = arrives + inbox.wait_ms;
-        self.sides[side].fetches.push(Fetch { id: box_id, holder, arrives, until, answer_lost });
+        self.sides[side].fetches.push(Fetch {
+            id: box_id,
+            holder,
+            arrives,
+            until,
+            answer_lost,
+        });
     }
 
     fn answers(&mut self, side: usize) {
@@ -202,14 +220,19 @@ impl World {
 
     fn handle(&mut self, side: usize, box_id: &[u8; 32], sealed: &[u8; SEALED_LEN]) {
         let now = self.now;
-        let events = self.sides[side].conversation.handle_box(now, box_id, sealed);
+        let events = self.sides[side]
+            .conversation
+            .handle_box(now, box_id, sealed);
         self.record(side, events);
         let side = &mut self.sides[side];
         side.saved = side.conversation.snapshot().to_vec();
     }
 
     fn timers(&mut self, side: usize) {
-        let due = self.sides[side].conversation.poll_timeout().is_none_or(|at| at <= self.now);
+        let due = self.sides[side]
+            .conversation
+            .poll_timeout()
+            .is_none_or(|at| at <= self.now);
         if due || self.now % 1000 == 0 {
             let events = self.sides[side].conversation.handle_timeout(self.now);
             self.record(side, events);
@@ -218,8 +241,16 @@ impl World {
 
     fn record(&mut self, side: usize, events: Vec<ConversationEvent>) {
         for event in events {
-            if let ConversationEvent::Message { id, body, received_at, .. } = &event {
-                self.sides[side].inbox.push((*id, body.clone(), *received_at));
+            if let ConversationEvent::Message {
+                id,
+                body,
+                received_at,
+                ..
+            } = &event
+            {
+                self.sides[side]
+                    .inbox
+                    .push((*id, body.clone(), *received_at));
             }
             self.sides[side].events.push((self.now, event));
         }
