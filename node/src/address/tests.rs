@@ -45,7 +45,7 @@ fn every_single_substitution_is_named_with_its_place() {
         let right = chars[at];
         let wrong = ALPHABET
             .chars()
-            .find(|c| *c != right && (*c as usize + at) % 3 != 0)
+            .find(|c| *c != right && !(*c as usize + at).is_multiple_of(3))
             .unwrap();
         chars[at] = wrong;
         let typed: String = chars.into_iter().collect();

@@ -171,8 +171,8 @@ impl InCursor {
         let Self { tracks, ids, .. } = self;
         ids.retain(|_, series| tracks.contains_key(series));
         let mut wanted: Vec<InBox> = plans
-            .iter()
-            .filter_map(|(series, _)| Some((series, self.tracks.get(series)?)))
+            .keys()
+            .filter_map(|series| Some((series, self.tracks.get(series)?)))
             .filter(|(_, track)| track.flight.is_none() && track.not_before <= now)
             .map(|(series, track)| InBox {
                 keys: track.keys.clone(),

@@ -132,7 +132,7 @@ impl OutQueue {
     }
 
     /// The oldest message never sent, if the next frame would begin it: to be ratcheted first.
-    pub(crate) fn to_ratchet(&mut self) -> Option<&mut Outgoing> {
+    pub(crate) fn next_to_ratchet(&mut self) -> Option<&mut Outgoing> {
         let may = self.may_ratchet();
         self.messages
             .iter_mut()

@@ -8,7 +8,8 @@ use rand_core::{Rng, SeedableRng};
 
 use self::world::{World, id, pair, params};
 use super::*;
-use crate::session::frame::FRAGMENT_LEN;
+use crate::session::boxes::Series;
+use crate::session::frame::{Ack, AckKind, FRAGMENT_LEN, FRAME_LEN, Fragment, Frame};
 use crate::session::hello::tests::{DAY_MS, NOW, answer, greet, party};
 
 const LONG: u64 = 6 * 86_400_000;
@@ -410,7 +411,7 @@ fn a_hostile_contact_meets_caps() {
     );
     b.handle_frame(NOW, &frame(u32::MAX, 0, 1));
     // Acknowledgements for nothing.
-    let ack = super::super::frame::Ack {
+    let ack = Ack {
         prefix: [9; 8],
         kind: AckKind::Read(1),
     };

@@ -6,6 +6,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::super::*;
+use crate::session::SEALED_LEN;
+use crate::session::boxes::Series;
 use crate::session::hello::tests::{NOW, answer, greet, party};
 
 pub(crate) fn params() -> ConversationParams {
@@ -39,6 +41,9 @@ pub(crate) fn id(n: u32) -> MessageId {
     id
 }
 
+/// Since when a holder has a box, and what is in it.
+type Held = (u64, Box<[u8; SEALED_LEN]>);
+
 struct Fetch {
     id: [u8; 32],
     holder: usize,
@@ -62,7 +67,7 @@ pub(crate) struct Side {
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) sides: [Side; 2],
-    boxes: BTreeMap<([u8; 32], usize), (u64, Box<[u8; SEALED_LEN]>)>,
+    boxes: BTreeMap<([u8; 32], usize), Held>,
     contents: BTreeMap<[u8; 32], Box<[u8; SEALED_LEN]>>,
     rng: ChaCha20Rng,
     /// Chance of losing any one packet, percent.
@@ -110,10 +115,10 @@ impl World {
             for side in 0..2 {
                 if self.sides[side].online {
                     self.answers(side);
-                    if self.now % 500 == 0 {
+                    if self.now.is_multiple_of(500) {
                         self.deposit(side, false);
                     }
-                    if (self.now + 200) % 500 == 0 {
+                    if (self.now + 200).is_multiple_of(500) {
                         self.fetch(side);
                     }
                     self.timers(side);
@@ -233,7 +238,7 @@ impl World {
             .conversation
             .poll_timeout()
             .is_none_or(|at| at <= self.now);
-        if due || self.now % 1000 == 0 {
+        if due || self.now.is_multiple_of(1000) {
             let events = self.sides[side].conversation.handle_timeout(self.now);
             self.record(side, events);
         }
