@@ -1,6 +1,6 @@
 //! The node's network layer: one libp2p swarm in one task that does nothing but move bytes.
 //!
-//! Commands come in and events go out by bounded channels. Here are the packet links ([`link`]), the decisions
+//! Commands come in and events go out by bounded channels. Here are the packet links (`link`), the decisions
 //! whom to dial and whom to drop ([`links`]) and the swarm's loop. Not here: what a packet, a record or a wanted
 //! peer means; Kademlia and gossip are set up in `dht::net`. See the chapter in `SPEC.md`.
 
