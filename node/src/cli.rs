@@ -32,12 +32,13 @@ mod inbox;
 mod messages;
 mod print;
 mod seam;
+mod shape;
 mod status;
 mod up;
 
 use print::Out;
 
-/// Messages that nobody can tell were sent: a node of the Murmuration mix network.
+/// A node of the Murmuration mix network: private messages without a server.
 #[derive(Debug, Parser)]
 #[command(
     name = "murmur",

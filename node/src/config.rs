@@ -39,8 +39,7 @@ pub struct NodeConfig {
 }
 
 /// Which network to join.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkChoice {
     /// A network of processes on one machine or in one room: short epochs, no subnet rule.
@@ -188,12 +187,6 @@ impl fmt::Display for NetworkChoice {
             Self::Testnet => f.write_str("testnet"),
             Self::File(path) => write!(f, "{}", path.display()),
         }
-    }
-}
-
-impl From<NetworkChoice> for String {
-    fn from(choice: NetworkChoice) -> Self {
-        choice.to_string()
     }
 }
 
