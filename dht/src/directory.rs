@@ -10,84 +10,14 @@ use crate::{
     id::{Cell, NodeId, Position, derive, short_id},
     merkle,
     network::NetworkParams,
-    wire::Reader,
 };
 use mix::{Hop, NetworkId, ShortId};
 use std::sync::Arc;
 
+mod header;
 mod topology;
 
-/// What a root commits to besides the leaves, 204 B.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Header {
-    /// The cell this directory covers.
-    pub cell: Cell,
-    /// Its epoch.
-    pub epoch: u32,
-    /// Number of leaves.
-    pub count: u32,
-    /// Network id: the hash of the network parameters.
-    pub params: NetworkId,
-    /// The seed that orders the leaves and draws the flock.
-    pub seed: [u8; 32],
-    /// Hash of the list of banned ids; zero in union mode.
-    pub bans: [u8; 32],
-    /// Hash of certificate e−1; zero in union mode.
-    pub previous_certificate: [u8; 32],
-    /// Hash of the committee of e+1; zero in union mode.
-    pub next_committee: [u8; 32],
-    /// Root of the tree over the leaves.
-    pub tree: [u8; 32],
-}
-
-impl Header {
-    /// Bytes on the wire.
-    pub const LEN: usize = 204;
-    const VERSION: u8 = 1;
-
-    /// The 204 wire bytes.
-    pub fn to_bytes(&self) -> [u8; Self::LEN] {
-        let mut out = [0; Self::LEN];
-        out[0] = Self::VERSION;
-        out[1..4].copy_from_slice(&self.cell.to_bytes());
-        out[4..8].copy_from_slice(&self.epoch.to_le_bytes());
-        out[8..12].copy_from_slice(&self.count.to_le_bytes());
-        let hashes = [
-            &self.params.0,
-            &self.seed,
-            &self.bans,
-            &self.previous_certificate,
-            &self.next_committee,
-            &self.tree,
-        ];
-        for (chunk, hash) in out[12..].chunks_exact_mut(32).zip(hashes) {
-            chunk.copy_from_slice(hash);
-        }
-        out
-    }
-
-    /// Reads the 204 wire bytes; `None` unless canonical.
-    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Option<Self> {
-        let mut reader = Reader::new(bytes);
-        (reader.u8()? == Self::VERSION).then_some(())?;
-        Some(Self {
-            cell: Cell::from_bytes(reader.array()?)?,
-            epoch: reader.u32()?,
-            count: reader.u32()?,
-            params: NetworkId(reader.array()?),
-            seed: reader.array()?,
-            bans: reader.array()?,
-            previous_certificate: reader.array()?,
-            next_committee: reader.array()?,
-            tree: reader.array()?,
-        })
-    }
-
-    /// The root nodes compare: `derive("root", header bytes)`.
-    pub fn root(&self) -> [u8; 32] {
-        derive("murmuration/v1/root", &[&self.to_bytes()])
-    }
-}
+pub use header::Header;
 
 /// One node in a directory.
 #[derive(Clone, Debug)]
@@ -165,7 +95,7 @@ pub struct Directory {
     header: Header,
     root: [u8; 32],
     entries: Vec<Entry>,
-    leaf_hashes: Vec<[u8; 32]>,
+    tree: merkle::Tree,
     by_short: Vec<(ShortId, u32)>,
     by_node: Vec<(NodeId, u32)>,
     mixes: Vec<u32>,
@@ -229,10 +159,10 @@ impl Directory {
         seed: [u8; 32],
         entries: Vec<Entry>,
     ) -> Self {
-        let leaf_hashes: Vec<_> = entries
+        let leaves = entries
             .iter()
-            .map(|entry| merkle::leaf_hash(&entry.leaf().to_bytes()))
-            .collect();
+            .map(|entry| merkle::leaf_hash(&entry.leaf().to_bytes()));
+        let tree = merkle::Tree::new(leaves.collect());
         let header = Header {
             cell: Cell::WHOLE,
             epoch,
@@ -242,7 +172,7 @@ impl Directory {
             bans: [0; 32],
             previous_certificate: [0; 32],
             next_committee: [0; 32],
-            tree: merkle::root(&leaf_hashes),
+            tree: tree.root(),
         };
         let numbered = || entries.iter().zip(0u32..);
         let mut by_short: Vec<_> = numbered().map(|(entry, i)| (entry.short, i)).collect();
@@ -270,7 +200,7 @@ impl Directory {
             header,
             root,
             entries,
-            leaf_hashes,
+            tree,
             by_short,
             by_node,
             mixes,
@@ -358,7 +288,7 @@ impl Directory {
 
     /// Proof that leaves `start .. start + len` belong to the tree; see [`merkle::verify`].
     pub fn prove(&self, start: usize, len: usize) -> Option<Vec<[u8; 32]>> {
-        merkle::prove(&self.leaf_hashes, start, len)
+        self.tree.prove(start, len)
     }
 
     /// The `k` nodes that hold a mailbox, nearest first: XOR-closest in position to H(box id) among those that hold at all.

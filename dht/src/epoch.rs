@@ -79,7 +79,7 @@ pub fn union_seed(genesis_seed: &[u8; 32], e: u32) -> [u8; 32] {
 
 /// A span drawn uniformly below `max` (zero if `max` is zero). The bias of the 128-bit product is below 2⁻⁶⁴·max.
 pub(crate) fn random_span(max: Span, rng: &mut impl CryptoRng) -> Span {
-    Span((u128::from(rng.next_u64()) * u128::from(max.0) >> 64) as u64)
+    Span(((u128::from(rng.next_u64()) * u128::from(max.0)) >> 64) as u64)
 }
 
 fn start_ms(params: &NetworkParams, e: u32) -> u64 {

@@ -21,6 +21,8 @@
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
 //! | [`pki`] | the state machine over all of it |
 //! | [`counters`] | what became of strangers' bytes |
+//!
+//! [`spec`] gives every byte.
 
 pub mod beat;
 pub mod bundle;
@@ -37,6 +39,9 @@ pub mod net;
 pub mod page;
 pub mod pki;
 mod wire;
+
+#[doc = include_str!("../SPEC.md")]
+pub mod spec {}
 
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,7 @@
 //! what a leaf means. SPEC.md §6.
 
 use crate::id::derive;
+use core::ops::Range;
 
 /// Most hashes in a proof: two per level of a tree of 2³² leaves.
 pub const MAX_PROOF: usize = 64;
@@ -29,16 +30,74 @@ pub fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
     }
 }
 
-/// Proof that leaves `start .. start + len` stand where they stand: the roots of the maximal subtrees outside the run, left to
-/// right. `None` if the run is empty or exceeds the tree.
-pub fn prove(leaves: &[[u8; 32]], start: usize, len: usize) -> Option<Vec<[u8; 32]>> {
-    let end = start.checked_add(len)?;
-    if len == 0 || end > leaves.len() {
-        return None;
+/// A tree kept whole, so that proofs cost no hashing: about 64 B per leaf.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// Leaf hashes first, the root last. Node i of level k covers leaves `i × 2^k ..`, as many as there are up to 2^k; one
+    /// without a sibling moves up as it is, which gives the same shape as splitting from above.
+    levels: Vec<Vec<[u8; 32]>>,
+}
+
+impl Tree {
+    /// Builds the tree over leaf hashes, in order.
+    pub fn new(leaves: Vec<[u8; 32]>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last()
+            && level.len() > 1
+        {
+            let next = level.chunks(2).map(|pair| match pair {
+                [left, right] => node_hash(left, right),
+                _ => pair[0],
+            });
+            let next = next.collect();
+            levels.push(next);
+        }
+        Self { levels }
     }
-    let mut out = Vec::new();
-    collect(leaves, 0, start, end, &mut out);
-    Some(out)
+
+    /// Number of leaves.
+    pub fn len(&self) -> usize {
+        self.levels[0].len()
+    }
+
+    /// Whether it has no leaf.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its root; equal to [`root`] of the leaves.
+    pub fn root(&self) -> [u8; 32] {
+        self.levels
+            .last()
+            .and_then(|level| level.first())
+            .copied()
+            .unwrap_or_else(|| root(&[]))
+    }
+
+    /// Proof that leaves `start .. start + len` stand where they stand: the roots of the maximal subtrees outside the run, left
+    /// to right. `None` if the run is empty or exceeds the tree.
+    pub fn prove(&self, start: usize, len: usize) -> Option<Vec<[u8; 32]>> {
+        let end = start.checked_add(len)?;
+        if len == 0 || end > self.len() {
+            return None;
+        }
+        let mut out = Vec::new();
+        self.collect(0, self.len(), start..end, &mut out);
+        Some(out)
+    }
+
+    fn collect(&self, offset: usize, len: usize, run: Range<usize>, out: &mut Vec<[u8; 32]>) {
+        let last = offset + len;
+        if last <= run.start || run.end <= offset {
+            let level = len.next_power_of_two().trailing_zeros() as usize;
+            out.push(self.levels[level][offset >> level]);
+        } else if offset < run.start || run.end < last {
+            let left = split(len);
+            self.collect(offset, left, run.clone(), out);
+            self.collect(offset + left, len - left, run, out);
+        }
+        // Else it lies wholly inside the run: the verifier computes it.
+    }
 }
 
 /// Whether `run` stands at `start` in the tree of `count` leaves with this root. Work is bounded by the run and the proof.
@@ -71,19 +130,6 @@ fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 /// The largest power of two below `n`, for n ≥ 2.
 fn split(n: usize) -> usize {
     n.next_power_of_two() / 2
-}
-
-fn collect(leaves: &[[u8; 32]], offset: usize, start: usize, end: usize, out: &mut Vec<[u8; 32]>) {
-    let last = offset + leaves.len();
-    if last <= start || end <= offset {
-        out.push(root(leaves));
-    } else if start <= offset && last <= end {
-        // Wholly inside the run: the verifier computes it.
-    } else {
-        let (left, right) = leaves.split_at(split(leaves.len()));
-        collect(left, offset, start, end, out);
-        collect(right, offset + left.len(), start, end, out);
-    }
 }
 
 struct Walk<'a> {
@@ -129,7 +175,7 @@ mod tests {
             let leaves = leaves(n);
             let tree = root(&leaves);
             for i in 0..n {
-                let proof = prove(&leaves, i, 1).unwrap();
+                let proof = Tree::new(leaves.clone()).prove(i, 1).unwrap();
                 assert!(verify(&tree, n, i, &leaves[i..=i], &proof));
                 assert!(
                     n == 1 || !verify(&tree, n, (i + 1) % n, &leaves[i..=i], &proof),
@@ -144,8 +190,10 @@ mod tests {
         let two = leaves(2);
         assert_ne!(root(&two), leaf_hash(&[two[0], two[1]].concat()));
         assert_ne!(root(&[]), leaf_hash(&[]));
-        assert_eq!(prove(&two, 1, 2), None);
-        assert_eq!(prove(&two, 0, 0), None);
+        assert_eq!(Tree::new(Vec::new()).root(), root(&[]));
+        let tree = Tree::new(two.clone());
+        assert_eq!(tree.prove(1, 2), None);
+        assert_eq!(tree.prove(0, 0), None);
         assert!(!verify(&root(&[]), 0, 0, &[], &[]));
     }
 
@@ -169,7 +217,9 @@ mod tests {
             let tree = root(&leaves);
             let start = a % n;
             let len = 1 + b % (n - start);
-            let proof = prove(&leaves, start, len).unwrap();
+            let whole = Tree::new(leaves.clone());
+            prop_assert_eq!(whole.root(), tree);
+            let proof = whole.prove(start, len).unwrap();
             prop_assert!(proof.len() <= MAX_PROOF);
             let run = &leaves[start..start + len];
             prop_assert!(verify(&tree, n, start, run, &proof));

@@ -94,7 +94,8 @@ pub struct Behaviour {
     /// Lookups and serving.
     pub kad: kad::Behaviour<kad::store::MemoryStore>,
     /// Bundles of records.
-    pub gossip: gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>,
+    pub gossip:
+        gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>,
     /// Which network a peer is of, and where it listens.
     pub identify: identify::Behaviour,
 }
@@ -120,6 +121,7 @@ impl Behaviour {
 
 /// An event of [`Behaviour`], for [`Overlay::handle_event`].
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
 pub enum Event {
     /// Of Kademlia.
     Kad(kad::Event),
@@ -236,18 +238,31 @@ impl Overlay {
     ) {
         match event {
             Event::Kad(event) => {
-                self.records.handle_event(&mut behaviour.kad, event, &mut self.outputs, &mut self.counters);
+                self.records.handle_event(
+                    &mut behaviour.kad,
+                    event,
+                    &mut self.outputs,
+                    &mut self.counters,
+                );
             }
             Event::Gossip(event) => {
-                self.gossip.handle_event(&mut behaviour.gossip, now, event, &mut self.outputs, &mut self.counters);
+                self.gossip.handle_event(
+                    &mut behaviour.gossip,
+                    now,
+                    event,
+                    &mut self.outputs,
+                    &mut self.counters,
+                );
             }
             Event::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if info.protocol_version != self.names.identify {
                     behaviour.kad.remove_peer(&peer_id);
-                    self.outputs.push_back(Output::WrongNetwork { peer: peer_id });
+                    self.outputs
+                        .push_back(Output::WrongNetwork { peer: peer_id });
                     return;
                 }
-                let usable = addresses::usable(&peer_id, info.listen_addrs, remote(&peer_id).as_ref());
+                let usable =
+                    addresses::usable(&peer_id, info.listen_addrs, remote(&peer_id).as_ref());
                 records::learn(&mut behaviour.kad, &peer_id, usable);
                 self.records.start_waiting(&mut behaviour.kad);
                 self.outputs.push_back(Output::Identified { peer: peer_id });
@@ -263,22 +278,45 @@ impl Overlay {
 
     /// Publishes a bundle; keeps and retries it while nobody listens.
     pub fn publish(&mut self, behaviour: &mut Behaviour, now: u64, data: Vec<u8>) {
-        self.gossip.publish(&mut behaviour.gossip, now, data, &mut self.counters);
+        self.gossip
+            .publish(&mut behaviour.gossip, now, data, &mut self.counters);
     }
 
     /// Judges a bundle; unknown or repeated tickets are ignored.
     pub fn verdict(&mut self, behaviour: &mut Behaviour, ticket: u64, verdict: Verdict) {
-        self.gossip.verdict(&mut behaviour.gossip, ticket, verdict, &mut self.counters);
+        self.gossip
+            .verdict(&mut behaviour.gossip, ticket, verdict, &mut self.counters);
     }
 
     /// Looks a record up: the first value, or with `many` up to three distinct ones.
     pub fn lookup(&mut self, behaviour: &mut Behaviour, now: u64, key: [u8; 32], many: bool) {
-        self.records.lookup(&mut behaviour.kad, now, key, many, &mut self.outputs, &mut self.counters);
+        self.records.lookup(
+            &mut behaviour.kad,
+            now,
+            key,
+            many,
+            &mut self.outputs,
+            &mut self.counters,
+        );
     }
 
     /// Serves a record if this node is among the nearest it knows to the key.
-    pub fn serve(&mut self, behaviour: &mut Behaviour, now: u64, key: [u8; 32], value: Vec<u8>, ttl_ms: u64) {
-        self.records.serve(&mut behaviour.kad, now, key, value, ttl_ms, &mut self.counters);
+    pub fn serve(
+        &mut self,
+        behaviour: &mut Behaviour,
+        now: u64,
+        key: [u8; 32],
+        value: Vec<u8>,
+        ttl_ms: u64,
+    ) {
+        self.records.serve(
+            &mut behaviour.kad,
+            now,
+            key,
+            value,
+            ttl_ms,
+            &mut self.counters,
+        );
     }
 
     /// Stops serving a record.
@@ -293,13 +331,18 @@ impl Overlay {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<u64> {
-        [self.records.poll_timeout(), self.gossip.poll_timeout()].into_iter().flatten().min()
+        [self.records.poll_timeout(), self.gossip.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Ends what has lasted too long and retries what is due.
     pub fn handle_timeout(&mut self, behaviour: &mut Behaviour, now: u64) {
-        self.records.handle_timeout(&mut behaviour.kad, now, &mut self.outputs);
-        self.gossip.handle_timeout(&mut behaviour.gossip, now, &mut self.counters);
+        self.records
+            .handle_timeout(&mut behaviour.kad, now, &mut self.outputs);
+        self.gossip
+            .handle_timeout(&mut behaviour.gossip, now, &mut self.counters);
     }
 
     /// What was dropped so far.
@@ -331,7 +374,10 @@ pub fn node_id(peer: &PeerId) -> Option<[u8; 32]> {
     if hash.code() != 0 {
         return None;
     }
-    hash.digest().strip_prefix(&KEY_PREFIX[2..])?.try_into().ok()
+    hash.digest()
+        .strip_prefix(&KEY_PREFIX[2..])?
+        .try_into()
+        .ok()
 }
 
 #[cfg(test)]

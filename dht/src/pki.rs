@@ -66,6 +66,8 @@ impl Default for Caps {
 }
 
 /// A record of our own. Hand it over only after it is on disk: there is one beat per node and epoch, ever.
+// Made twice an epoch and moved once: not worth a box.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum OwnRecord {
     /// Our descriptor; a higher `seq` replaces the one before.
@@ -252,7 +254,8 @@ impl Pki {
         self.store.beat(epoch, &self.own_short)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next.
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called next. `None` only before the first call of any `handle_*`:
+    /// call it once at the start.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let current = self.current?;
         let turn = [

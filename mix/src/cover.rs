@@ -1,6 +1,7 @@
 //! When a node sends: three independent Poisson streams at constant rates. Says when, never what: the caller puts payload into
 //! a firing if it has some and cover if not, so that real traffic only replaces cover. SPEC.md §10; Loopix 2017.
 
+use core::fmt;
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha20Rng;
@@ -135,8 +136,8 @@ impl Clock {
     }
 }
 
-impl core::fmt::Debug for Streams {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams")
             .field("skipped", &self.skipped)
             .finish_non_exhaustive()

@@ -176,18 +176,16 @@ impl KeyRing {
     }
 
     /// The places of usable keys, the current epoch's first, then the others from the newest on.
-    pub(crate) fn usable(&self, now: Moment) -> impl Iterator<Item = usize> + use<> {
-        let usable = |place: &usize| self.guarded[*place].key.is_usable(now);
-        let current = (0..self.guarded.len())
-            .rev()
-            .filter(usable)
-            .find(|&place| self.guarded[place].key.starts <= now);
-        let others: Vec<usize> = (0..self.guarded.len())
-            .rev()
-            .filter(usable)
-            .filter(|&place| Some(place) != current)
-            .collect();
-        current.into_iter().chain(others)
+    pub(crate) fn usable(&self, now: Moment) -> impl Iterator<Item = usize> + '_ {
+        let newest_first = move || {
+            (0..self.guarded.len())
+                .rev()
+                .filter(move |&place| self.at(place).is_usable(now))
+        };
+        let current = newest_first().find(|&place| self.at(place).starts <= now);
+        current
+            .into_iter()
+            .chain(newest_first().filter(move |&place| Some(place) != current))
     }
 
     pub(crate) fn at(&self, place: usize) -> &EpochKey {

@@ -1,97 +1,29 @@
 //! The mixer: a state machine that takes packets in, remembers them before it acts on them, lets them wait, and hands them on.
 //! It does no IO, reads no clock and owns its randomness. SPEC.md §8 and §9.
 
+use core::fmt;
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha20Rng;
 
+use crate::ShortId;
 use crate::counters::{Counters, DropReason};
 use crate::delay;
 use crate::dice::below;
 use crate::keyring::{EpochKey, KeyError, KeyRing};
 use crate::pool::Pool;
 use crate::replay::Seen;
-use crate::sphinx::{Authentic, BODY_LEN, Class, Element, KeyContext, Packet, Peeled};
-use crate::time::{Moment, Span};
-use crate::{NetworkId, ShortId};
+use crate::sphinx::{Authentic, Class, Element, KeyContext, Packet, Peeled};
+use crate::time::Moment;
 
+mod config;
+mod event;
 mod taglog;
 
+pub use config::MixerConfig;
+pub use event::Event;
 pub use taglog::TagBatch;
 use taglog::TagLog;
-
-/// What a mixer is told once. Sizes bound everything that strangers can make grow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct MixerConfig {
-    /// Bound into every key.
-    pub network: NetworkId,
-    /// Our name.
-    pub own: ShortId,
-    /// Mean delay a hop of the fast, strong and slow class.
-    pub delays: [Span; 3],
-    /// The constant S that every packet waits besides; it hides sync and processing.
-    pub hold: Span,
-    /// Packets in the pool.
-    pub pool_cap: usize,
-    /// Packets waiting for links.
-    pub transmit_cap: usize,
-    /// Events waiting for the node.
-    pub event_cap: usize,
-    /// Replay tags waiting to be fetched for the disk.
-    pub tag_cap: usize,
-    /// Replay tags per key, for the whole life of the key.
-    pub replay_cap: usize,
-}
-
-impl MixerConfig {
-    /// The values of the test network: 0.2, 1 and 10 s a hop, S = 25 ms, room for 8,192 packets (18 MB) and a million tags a
-    /// key (34 MB when full).
-    pub fn new(network: NetworkId, own: ShortId) -> Self {
-        Self {
-            network,
-            own,
-            delays: [
-                Span::from_millis(200),
-                Span::from_secs(1),
-                Span::from_secs(10),
-            ],
-            hold: Span::from_millis(25),
-            pool_cap: 8_192,
-            transmit_cap: 4_096,
-            event_cap: 1_024,
-            tag_cap: 65_536,
-            replay_cap: 1 << 20,
-        }
-    }
-}
-
-/// What ended at this node.
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A mailbox operation: 1,803 bytes whose tag was right.
-    Box {
-        /// The class it came in, for an answer in the same.
-        class: Class,
-        /// The operation.
-        body: Box<[u8; BODY_LEN]>,
-    },
-    /// A reply to one of our reply blocks, to be opened with its [`SurbKeys`](crate::SurbKeys).
-    Reply {
-        /// Which block.
-        surb_id: [u8; 16],
-        /// The packet.
-        packet: Packet,
-    },
-    /// A loop of ours came home.
-    Loop {
-        /// Which.
-        id: [u8; 16],
-        /// When it arrived.
-        at: Moment,
-    },
-}
 
 /// The Poisson mixer.
 ///
@@ -368,8 +300,8 @@ fn shed_to_fit<T>(queue: &mut VecDeque<T>, cap: usize, item: T, rng: &mut ChaCha
     true
 }
 
-impl core::fmt::Debug for Mixer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Mixer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mixer")
             .field("pool", &self.pool_len())
             .field("counters", &self.counters)

@@ -1,6 +1,8 @@
 //! The exact set of replay tags seen under one mix key. Never evicts: when it is full it says so and the intake closes. It is
 //! owned by its key ([`crate::keyring`]) and erased with it. SPEC.md §8.
 
+use core::fmt;
+
 use rand_core::Rng;
 
 const SMALLEST: usize = 1 << 10;
@@ -127,8 +129,8 @@ impl ReplaySet {
     }
 }
 
-impl core::fmt::Debug for ReplaySet {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for ReplaySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ReplaySet({} of {})", self.len, self.cap)
     }
 }

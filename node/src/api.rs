@@ -60,6 +60,8 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most messages of one `GET /inbox`.
 pub const MAX_PAGE: usize = 100;
+/// About how many bytes of bodies one `GET /inbox` gives; always at least one message.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 /// What the handlers share.
 #[derive(Clone)]

@@ -33,12 +33,13 @@ mod messages;
 pub(crate) mod print;
 pub(crate) mod progress;
 mod seam;
+mod shape;
 mod status;
 mod up;
 
 use print::Out;
 
-/// Messages that nobody can tell were sent: a node of the Murmuration mix network.
+/// A node of the Murmuration mix network: private messages without a server.
 #[derive(Debug, Parser)]
 #[command(
     name = "murmur",

@@ -21,8 +21,8 @@ use crate::api::{Problem, REQUEST_TIMEOUT};
 use crate::datadir::socket;
 use crate::error::{Error, ErrorKind};
 
-/// The longest answer taken, in bytes: a full page of the longest messages with room to spare.
-const MAX_ANSWER: usize = 32 * 1024 * 1024;
+/// The longest answer taken, in bytes: a full page of the inbox, escaped, with room to spare.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// What a call may take beyond the server's own deadline.
 const MARGIN: Duration = Duration::from_secs(5);
 

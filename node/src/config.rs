@@ -40,8 +40,7 @@ pub struct NodeConfig {
 }
 
 /// Which network to join.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkChoice {
     /// A network of processes on one machine or in one room: short epochs, no subnet rule.
@@ -214,12 +213,6 @@ impl fmt::Display for NetworkChoice {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Params(params) => f.write_str(&params.name),
         }
-    }
-}
-
-impl From<NetworkChoice> for String {
-    fn from(choice: NetworkChoice) -> Self {
-        choice.to_string()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The node's network layer: one libp2p swarm in one task that does nothing but move bytes.
 //!
-//! Commands come in and events go out by bounded channels. Here are the packet links ([`link`]), the decisions
+//! Commands come in and events go out by bounded channels. Here are the packet links (`link`), the decisions
 //! whom to dial and whom to drop ([`links`]) and the swarm's loop. Not here: what a packet, a record or a wanted
 //! peer means; Kademlia and gossip are set up in `dht::net`. See the chapter in `SPEC.md`.
 
@@ -27,7 +27,8 @@ mod transport;
 mod types;
 
 pub use types::{
-    Clock, FRAME_LEN, Limits, NetCommand, NetConfig, NetCounters, NetDrop, NetEvent, Tap, TapFrame, Verdict,
+    Clock, FRAME_LEN, Limits, NetCommand, NetConfig, NetCounters, NetDrop, NetEvent, Tap, TapFrame,
+    Verdict,
 };
 
 /// A running network layer.
@@ -75,11 +76,13 @@ pub enum NetError {
 /// # Errors
 /// [`NetError`] names the address that cannot be listened on, and why.
 pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
-    let keys = Keypair::ed25519_from_bytes(config.secret).map_err(|e| NetError::Setup(e.to_string()));
+    let keys =
+        Keypair::ed25519_from_bytes(config.secret).map_err(|e| NetError::Setup(e.to_string()));
     config.secret.zeroize();
     let keys = keys?;
     let own = keys.public().to_peer_id();
-    let node = dht::net::node_id(&own).ok_or_else(|| NetError::Setup("the secret is not an Ed25519 key".into()))?;
+    let node = dht::net::node_id(&own)
+        .ok_or_else(|| NetError::Setup("the secret is not an Ed25519 key".into()))?;
     let names = Names::new(&config.network).map_err(|e| NetError::Setup(e.to_string()))?;
     let limits = &config.limits;
 
@@ -101,9 +104,12 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
         },
         link: link::Behaviour::new(own, shared.clone()),
         ping: ping::Behaviour::new(
-            ping::Config::new().with_interval(Duration::from_secs(15)).with_timeout(Duration::from_secs(10)),
+            ping::Config::new()
+                .with_interval(Duration::from_secs(15))
+                .with_timeout(Duration::from_secs(10)),
         ),
-        overlay: dht::net::Behaviour::new(&keys, &names).map_err(|e| NetError::Setup(e.to_string()))?,
+        overlay: dht::net::Behaviour::new(&keys, &names)
+            .map_err(|e| NetError::Setup(e.to_string()))?,
     };
     let quic = config.quic || config.listen.iter().any(transport::is_quic);
     let mut swarm = Swarm::new(
@@ -118,7 +124,11 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
     let links = LinkManager::new(node, config.second_dial_ms, limits.high_water, config.seed);
     let task = Task::new(swarm, names, links, shared, outgoing);
     let task = tokio::spawn(task.run(incoming, config.bootstrap));
-    Ok(Net { commands, events, task })
+    Ok(Net {
+        commands,
+        events,
+        task,
+    })
 }
 
 fn connection_caps(limits: &Limits) -> ConnectionLimits {

@@ -149,6 +149,12 @@ pub struct PendingAnswer {
     pub body: Box<[u8; BODY_LEN]>,
 }
 
+impl std::fmt::Debug for PendingAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PendingAnswer(..)")
+    }
+}
+
 /// How much is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

@@ -13,8 +13,8 @@ use crate::{BODY_LEN, KEY_LEN, Millis, SIG_LEN, Sealed, SurbBytes, stamp::Proof}
 /// Version byte of operations and answers.
 pub const VERSION: u8 = 1;
 
-/// One operation on a mailbox. Encodes to exactly 1,803 B, whatever it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One operation on a mailbox. Encodes to exactly 1,803 B, whatever it is. Its `Debug` shows kind and epoch only.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Op {
     /// Deposit into a pairwise box. The id is the box's public key; `sig` is made with its secret half.
     PutBox {
@@ -334,6 +334,26 @@ impl Op {
     /// [`Malformed`] if the bytes are no operation of this version. Signature and stamp are not looked at.
     pub fn decode(body: &[u8; BODY_LEN]) -> Result<Self, Malformed> {
         codec::decode(body)
+    }
+}
+
+impl std::fmt::Debug for Op {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // A box id is the right to read the box: it must not get into a log.
+        let kind = match self {
+            Self::PutBox { .. } => "PutBox",
+            Self::GetBox { .. } => "GetBox",
+            Self::DelBox { .. } => "DelBox",
+            Self::StatBox { .. } => "StatBox",
+            Self::PutInbox { .. } => "PutInbox",
+            Self::GetInbox { .. } => "GetInbox",
+            Self::DelInbox { .. } => "DelInbox",
+            Self::PutPrekey { .. } => "PutPrekey",
+            Self::GetPrekey { .. } => "GetPrekey",
+        };
+        f.debug_struct(kind)
+            .field("epoch", &self.epoch())
+            .finish_non_exhaustive()
     }
 }
 

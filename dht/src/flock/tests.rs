@@ -41,8 +41,8 @@ fn duty_rotates_and_never_falls_below_the_floor() {
         let flock = Flock::new(directory.clone(), slot);
         assert!(flock.len() >= MIN_ON_DUTY as usize);
         sizes.push(flock.len());
-        for i in 0..64 {
-            duty[i] += u32::from(flock.on_duty(i));
+        for (i, count) in duty.iter_mut().enumerate() {
+            *count += u32::from(flock.on_duty(i));
         }
         assert_eq!(
             Flock::new(directory.clone(), slot).members(),

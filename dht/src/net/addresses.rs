@@ -20,13 +20,20 @@ enum Reach {
 }
 
 /// The usable ones, at most [`PER_PEER`], without `/p2p`.
-pub(super) fn usable(peer: &PeerId, claimed: Vec<Multiaddr>, seen: Option<&Multiaddr>) -> Vec<Multiaddr> {
+pub(super) fn usable(
+    peer: &PeerId,
+    claimed: Vec<Multiaddr>,
+    seen: Option<&Multiaddr>,
+) -> Vec<Multiaddr> {
     let least = seen.and_then(ip).map_or(Reach::Global, reach);
     let mut kept: Vec<Multiaddr> = Vec::new();
     for address in claimed {
-        let Some(address) = plain(peer, address) else { continue };
+        let Some(address) = plain(peer, address) else {
+            continue;
+        };
         let Some(ip) = ip(&address) else { continue };
-        if ip.is_unspecified() || ip.is_multicast() || reach(ip) < least || kept.contains(&address) {
+        if ip.is_unspecified() || ip.is_multicast() || reach(ip) < least || kept.contains(&address)
+        {
             continue;
         }
         kept.push(address);
@@ -62,7 +69,9 @@ fn ip(address: &Multiaddr) -> Option<IpAddr> {
 }
 
 fn reach(ip: IpAddr) -> Reach {
-    let private = |v6: Ipv6Addr| matches!(v6.segments()[0] & 0xfe00, 0xfc00) || v6.segments()[0] & 0xffc0 == 0xfe80;
+    let private = |v6: Ipv6Addr| {
+        matches!(v6.segments()[0] & 0xfe00, 0xfc00) || v6.segments()[0] & 0xffc0 == 0xfe80
+    };
     match ip {
         ip if ip.is_loopback() => Reach::Loopback,
         IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() => Reach::Private,
@@ -81,7 +90,10 @@ mod tests {
     fn pick(seen: &str, claimed: &[&str]) -> Vec<String> {
         let seen: Multiaddr = seen.parse().unwrap();
         let claimed = claimed.iter().map(|a| a.parse().unwrap()).collect();
-        usable(&PeerId::random(), claimed, Some(&seen)).iter().map(ToString::to_string).collect()
+        usable(&PeerId::random(), claimed, Some(&seen))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     const CLAIMS: [&str; 5] = [
@@ -96,9 +108,18 @@ mod tests {
     fn reach_decides() {
         assert_eq!(pick("/ip4/127.0.0.1/tcp/50000", &CLAIMS), CLAIMS);
         assert_eq!(pick("/ip4/10.0.0.2/tcp/50000", &CLAIMS), CLAIMS[1..]);
-        assert_eq!(pick("/ip4/198.51.100.1/tcp/50000", &CLAIMS), [CLAIMS[2], CLAIMS[4]]);
+        assert_eq!(
+            pick("/ip4/198.51.100.1/tcp/50000", &CLAIMS),
+            [CLAIMS[2], CLAIMS[4]]
+        );
         // A mapped IPv4 address is the IPv4 address.
-        assert_eq!(pick("/ip4/198.51.100.1/tcp/1", &["/ip6/::ffff:127.0.0.1/tcp/7400"]), [""; 0]);
+        assert_eq!(
+            pick(
+                "/ip4/198.51.100.1/tcp/1",
+                &["/ip6/::ffff:127.0.0.1/tcp/7400"]
+            ),
+            [""; 0]
+        );
     }
 
     #[test]
@@ -117,7 +138,9 @@ mod tests {
 
     #[test]
     fn at_the_cap_the_rest_is_dropped() {
-        let many: Vec<String> = (1..100).map(|p| format!("/ip4/127.0.0.1/tcp/{p}")).collect();
+        let many: Vec<String> = (1..100)
+            .map(|p| format!("/ip4/127.0.0.1/tcp/{p}"))
+            .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(pick("/ip4/127.0.0.1/tcp/1", &many).len(), PER_PEER);
     }

@@ -14,7 +14,12 @@ impl Bucket {
     /// A full bucket of `burst` tokens that gains `rate_per_s` a second.
     pub fn new(rate_per_s: u32, burst: u32, now: u64) -> Self {
         let burst = u64::from(burst) * 1_000;
-        Self { rate: u64::from(rate_per_s), burst, milli: burst, filled_at: now }
+        Self {
+            rate: u64::from(rate_per_s),
+            burst,
+            milli: burst,
+            filled_at: now,
+        }
     }
 
     /// Takes one token if there is one.

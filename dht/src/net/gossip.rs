@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use libp2p::gossipsub::{
-    self, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, MessageId, PeerScoreParams,
-    PeerScoreThresholds, PublishError, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+    self, ConfigBuilder, IdentTopic, MessageAcceptance, MessageAuthenticity, MessageId,
+    PeerScoreParams, PeerScoreThresholds, PublishError, TopicScoreParams, ValidationMode,
+    WhitelistSubscriptionFilter,
 };
 
 use super::{Bucket, Names, Output, OverlayCounters, Verdict};
@@ -52,7 +53,8 @@ pub(super) fn behaviour(names: &Names) -> Result<Behaviour, String> {
         .map_err(|e| e.to_string())?;
     let filter = WhitelistSubscriptionFilter([topic.hash()].into_iter().collect());
     let mut behaviour =
-        Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter).map_err(str::to_owned)?;
+        Behaviour::new_with_subscription_filter(MessageAuthenticity::Anonymous, config, filter)
+            .map_err(str::to_owned)?;
     behaviour.with_peer_score(score(&topic), PeerScoreThresholds::default())?;
     behaviour.subscribe(&topic).map_err(|e| e.to_string())?;
     Ok(behaviour)
@@ -61,8 +63,14 @@ pub(super) fn behaviour(names: &Names) -> Result<Behaviour, String> {
 /// The defaults, changed where they punish honest peers on a topic that is quiet for minutes (P3, P3b), where they
 /// count milliseconds in the mesh as merit (P1), and for many nodes on one machine (P6).
 fn score(topic: &IdentTopic) -> PeerScoreParams {
-    let mut params = PeerScoreParams { retain_score: Duration::from_secs(600), ..PeerScoreParams::default() };
-    for ip in [std::net::IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()] {
+    let mut params = PeerScoreParams {
+        retain_score: Duration::from_secs(600),
+        ..PeerScoreParams::default()
+    };
+    for ip in [
+        std::net::IpAddr::from([127, 0, 0, 1]),
+        std::net::Ipv6Addr::LOCALHOST.into(),
+    ] {
         params.ip_colocation_factor_whitelist.insert(ip);
     }
     let topic_params = TopicScoreParams {
@@ -130,13 +138,21 @@ impl Gossip {
         outputs: &mut VecDeque<Output>,
         counters: &mut OverlayCounters,
     ) {
-        let gossipsub::Event::Message { propagation_source: source, message_id: message, message: bundle } = event
+        let gossipsub::Event::Message {
+            propagation_source: source,
+            message_id: message,
+            message: bundle,
+        } = event
         else {
             return;
         };
         if !self.within_rate(source, now) || bundle.data.len() > MAX_BUNDLE {
             counters.gossip_shed += 1;
-            behaviour.report_message_validation_result(&message, &source, MessageAcceptance::Ignore);
+            behaviour.report_message_validation_result(
+                &message,
+                &source,
+                MessageAcceptance::Ignore,
+            );
             return;
         }
         while self.tickets.len() >= TICKETS {
@@ -144,8 +160,18 @@ impl Gossip {
         }
         let ticket = self.next;
         self.next += 1;
-        self.tickets.insert(ticket, Ticket { message, source, until: now + TICKET_MS });
-        outputs.push_back(Output::Gossip { ticket, data: bundle.data });
+        self.tickets.insert(
+            ticket,
+            Ticket {
+                message,
+                source,
+                until: now + TICKET_MS,
+            },
+        );
+        outputs.push_back(Output::Gossip {
+            ticket,
+            data: bundle.data,
+        });
     }
 
     pub(super) fn verdict(
@@ -155,7 +181,12 @@ impl Gossip {
         verdict: Verdict,
         counters: &mut OverlayCounters,
     ) {
-        let Some(Ticket { message, source, .. }) = self.tickets.remove(&ticket) else { return };
+        let Some(Ticket {
+            message, source, ..
+        }) = self.tickets.remove(&ticket)
+        else {
+            return;
+        };
         let acceptance = match verdict {
             Verdict::Accept => MessageAcceptance::Accept,
             Verdict::Ignore => MessageAcceptance::Ignore,
@@ -174,7 +205,10 @@ impl Gossip {
         data: Vec<u8>,
         counters: &mut OverlayCounters,
     ) {
-        let bundle = Unpublished { data, until: now.saturating_add(GIVE_UP_MS) };
+        let bundle = Unpublished {
+            data,
+            until: now.saturating_add(GIVE_UP_MS),
+        };
         if let Some(bundle) = self.try_publish(behaviour, bundle, counters) {
             if self.unpublished.is_empty() {
                 self.retry_at = now + RETRY_MS;
@@ -202,7 +236,9 @@ impl Gossip {
         match behaviour.publish(self.topic.hash(), bundle.data.clone()) {
             // A duplicate is out already, by us or by others.
             Ok(_) | Err(PublishError::Duplicate) => None,
-            Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => Some(bundle),
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
+                Some(bundle)
+            }
             Err(_) => {
                 counters.publish_failed += 1;
                 None
@@ -221,8 +257,17 @@ impl Gossip {
         [ticket, retry].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_timeout(&mut self, behaviour: &mut Behaviour, now: u64, counters: &mut OverlayCounters) {
-        while self.tickets.first_key_value().is_some_and(|(_, t)| t.until <= now) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        behaviour: &mut Behaviour,
+        now: u64,
+        counters: &mut OverlayCounters,
+    ) {
+        while self
+            .tickets
+            .first_key_value()
+            .is_some_and(|(_, t)| t.until <= now)
+        {
             self.ignore_oldest(behaviour, counters);
         }
         if !self.unpublished.is_empty() && self.retry_at <= now {
@@ -238,9 +283,19 @@ impl Gossip {
     }
 
     fn ignore_oldest(&mut self, behaviour: &mut Behaviour, counters: &mut OverlayCounters) {
-        if let Some((_, Ticket { message, source, .. })) = self.tickets.pop_first() {
+        if let Some((
+            _,
+            Ticket {
+                message, source, ..
+            },
+        )) = self.tickets.pop_first()
+        {
             counters.gossip_shed += 1;
-            behaviour.report_message_validation_result(&message, &source, MessageAcceptance::Ignore);
+            behaviour.report_message_validation_result(
+                &message,
+                &source,
+                MessageAcceptance::Ignore,
+            );
         }
     }
 
@@ -248,7 +303,10 @@ impl Gossip {
         if self.rates.len() >= PEERS && !self.rates.contains_key(&source) {
             self.rates.pop_first();
         }
-        self.rates.entry(source).or_insert_with(|| Bucket::new(PEER_RATE, PEER_BURST, now)).take(now)
+        self.rates
+            .entry(source)
+            .or_insert_with(|| Bucket::new(PEER_RATE, PEER_BURST, now))
+            .take(now)
     }
 }
 
@@ -259,14 +317,24 @@ mod tests {
 
     fn parts() -> (Gossip, Behaviour, VecDeque<Output>, OverlayCounters) {
         let names = Names::new(&[7; 32]).unwrap();
-        (Gossip::new(&names), behaviour(&names).unwrap(), VecDeque::new(), OverlayCounters::default())
+        (
+            Gossip::new(&names),
+            behaviour(&names).unwrap(),
+            VecDeque::new(),
+            OverlayCounters::default(),
+        )
     }
 
     fn arrive(source: PeerId, topic: &IdentTopic, data: Vec<u8>) -> gossipsub::Event {
         gossipsub::Event::Message {
             propagation_source: source,
             message_id: MessageId::from(&id(&data)[..20]),
-            message: gossipsub::Message { source: None, data, sequence_number: None, topic: topic.hash() },
+            message: gossipsub::Message {
+                source: None,
+                data,
+                sequence_number: None,
+                topic: topic.hash(),
+            },
         }
     }
 
@@ -334,6 +402,9 @@ mod tests {
     fn the_score_settings_are_valid() {
         let topic = IdentTopic::new("t");
         score(&topic).validate().unwrap();
-        assert_eq!(score(&topic).topics[&topic.hash()].mesh_message_deliveries_weight, 0.0);
+        assert_eq!(
+            score(&topic).topics[&topic.hash()].mesh_message_deliveries_weight,
+            0.0
+        );
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use libp2p::kad::store::{MemoryStore, MemoryStoreConfig, RecordStore};
 use libp2p::kad::{
-    self, BucketInserts, Caching, GetRecordOk, InboundRequest, Mode, QueryId, QueryResult, Record, StoreInserts,
+    self, BucketInserts, Caching, GetRecordOk, InboundRequest, Mode, QueryId, QueryResult, Record,
+    StoreInserts,
 };
 use libp2p::{Multiaddr, PeerId};
 
@@ -70,7 +71,10 @@ pub(super) fn learn(kad: &mut Behaviour, peer: &PeerId, usable: Vec<Multiaddr>) 
         for entry in bucket.iter().filter(|e| e.node.key.preimage() == peer) {
             for known in entry.node.value.iter() {
                 let mut bare = known.clone();
-                if matches!(bare.iter().last(), Some(libp2p::multiaddr::Protocol::P2p(_))) {
+                if matches!(
+                    bare.iter().last(),
+                    Some(libp2p::multiaddr::Protocol::P2p(_))
+                ) {
                     bare.pop();
                 }
                 if !usable.contains(&bare) {
@@ -138,20 +142,38 @@ impl Records {
             outputs.push_back(Output::LookupDone { key, found: 0 });
             return;
         }
-        self.waiting.push_back(Waiting { key, many, until: now.saturating_add(60_000) });
+        self.waiting.push_back(Waiting {
+            key,
+            many,
+            until: now.saturating_add(60_000),
+        });
         self.start_waiting(kad);
     }
 
     /// Starts lookups while there is room. With an empty table a lookup would end at once, so it waits for a peer.
     pub(super) fn start_waiting(&mut self, kad: &mut Behaviour) {
         while self.running.len() < RUNNING {
-            if kad.kbuckets().next().is_none() && self.waiting.front().is_none_or(|w| !self.served.contains_key(&w.key))
+            if kad.kbuckets().next().is_none()
+                && self
+                    .waiting
+                    .front()
+                    .is_none_or(|w| !self.served.contains_key(&w.key))
             {
                 return;
             }
-            let Some(Waiting { key, many, .. }) = self.waiting.pop_front() else { return };
+            let Some(Waiting { key, many, .. }) = self.waiting.pop_front() else {
+                return;
+            };
             let query = kad.get_record(kad::RecordKey::new(&key));
-            self.running.push((query, Lookup { key, many, answers: 0, values: Vec::new() }));
+            self.running.push((
+                query,
+                Lookup {
+                    key,
+                    many,
+                    answers: 0,
+                    values: Vec::new(),
+                },
+            ));
         }
     }
 
@@ -163,7 +185,12 @@ impl Records {
         counters: &mut OverlayCounters,
     ) {
         match event {
-            kad::Event::OutboundQueryProgressed { id, result: QueryResult::GetRecord(result), step, .. } => {
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::GetRecord(result),
+                step,
+                ..
+            } => {
                 if let Ok(GetRecordOk::FoundRecord(found)) = result {
                     self.found(kad, id, found.record, outputs);
                 }
@@ -174,7 +201,12 @@ impl Records {
             }
             // A bootstrap is a lookup of ourselves and then one for every farther bucket. The first is enough, and
             // ended here the others never send a request.
-            kad::Event::OutboundQueryProgressed { id, result: QueryResult::Bootstrap(_), step, .. } if !step.last => {
+            kad::Event::OutboundQueryProgressed {
+                id,
+                result: QueryResult::Bootstrap(_),
+                step,
+                ..
+            } if !step.last => {
                 if let Some(mut query) = kad.query_mut(&id) {
                     query.finish();
                 }
@@ -186,14 +218,25 @@ impl Records {
         }
     }
 
-    fn found(&mut self, kad: &mut Behaviour, id: QueryId, record: Record, outputs: &mut VecDeque<Output>) {
-        let Some((_, lookup)) = self.running.iter_mut().find(|(query, _)| *query == id) else { return };
+    fn found(
+        &mut self,
+        kad: &mut Behaviour,
+        id: QueryId,
+        record: Record,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let Some((_, lookup)) = self.running.iter_mut().find(|(query, _)| *query == id) else {
+            return;
+        };
         lookup.answers += 1;
         let hash = *blake3::hash(&record.value).as_bytes();
         let fits = record.key.as_ref() == lookup.key && record.value.len() <= MAX_RECORD;
         if fits && lookup.values.len() < VALUES && !lookup.values.contains(&hash) {
             lookup.values.push(hash);
-            outputs.push_back(Output::Found { key: lookup.key, value: record.value });
+            outputs.push_back(Output::Found {
+                key: lookup.key,
+                value: record.value,
+            });
         }
         let wanted = if lookup.many { VALUES } else { 1 };
         if (lookup.values.len() >= wanted || lookup.answers >= ANSWERS)
@@ -206,7 +249,10 @@ impl Records {
     fn done(&mut self, id: QueryId, outputs: &mut VecDeque<Output>) {
         if let Some(at) = self.running.iter().position(|(query, _)| *query == id) {
             let (_, lookup) = self.running.swap_remove(at);
-            outputs.push_back(Output::LookupDone { key: lookup.key, found: lookup.values.len() });
+            outputs.push_back(Output::LookupDone {
+                key: lookup.key,
+                found: lookup.values.len(),
+            });
         }
     }
 
@@ -226,11 +272,21 @@ impl Records {
         }
         if !self.served.contains_key(&key) && self.served.len() >= SERVED_CAP {
             counters.serve_skipped += 1;
-            if let Some(first) = self.served.iter().min_by_key(|(_, until)| **until).map(|(key, _)| *key) {
+            if let Some(first) = self
+                .served
+                .iter()
+                .min_by_key(|(_, until)| **until)
+                .map(|(key, _)| *key)
+            {
                 self.unserve(kad, &first);
             }
         }
-        let record = Record { key: kad::RecordKey::new(&key), value, publisher: None, expires: None };
+        let record = Record {
+            key: kad::RecordKey::new(&key),
+            value,
+            publisher: None,
+            expires: None,
+        };
         if kad.store_mut().put(record).is_ok() {
             self.served.insert(key, now.saturating_add(ttl_ms));
         } else {
@@ -242,7 +298,11 @@ impl Records {
     fn is_near(&self, kad: &mut Behaviour, key: &[u8; 32]) -> bool {
         let target = kad::KBucketKey::from(kad::RecordKey::new(key).to_vec());
         let own = self.own.distance(&target);
-        kad.get_closest_local_peers(&target).take(NEAREST).filter(|peer| peer.distance(&target) < own).count() < NEAREST
+        kad.get_closest_local_peers(&target)
+            .take(NEAREST)
+            .filter(|peer| peer.distance(&target) < own)
+            .count()
+            < NEAREST
     }
 
     pub(super) fn unserve(&mut self, kad: &mut Behaviour, key: &[u8; 32]) {
@@ -258,9 +318,18 @@ impl Records {
         [waiting, served].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_timeout(&mut self, kad: &mut Behaviour, now: u64, outputs: &mut VecDeque<Output>) {
-        let expired: Vec<[u8; 32]> =
-            self.served.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+    pub(super) fn handle_timeout(
+        &mut self,
+        kad: &mut Behaviour,
+        now: u64,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        let expired: Vec<[u8; 32]> = self
+            .served
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(key, _)| *key)
+            .collect();
         for key in &expired {
             self.unserve(kad, key);
         }

@@ -15,8 +15,13 @@ fn parts() -> (Overlay, Behaviour) {
 
 fn add_peers(behaviour: &mut Behaviour, count: u8) {
     for i in 0..count {
-        let peer = Keypair::ed25519_from_bytes([100 + i; 32]).unwrap().public().to_peer_id();
-        behaviour.kad.add_address(&peer, "/ip4/127.0.0.1/tcp/7400".parse().unwrap());
+        let peer = Keypair::ed25519_from_bytes([100 + i; 32])
+            .unwrap()
+            .public()
+            .to_peer_id();
+        behaviour
+            .kad
+            .add_address(&peer, "/ip4/127.0.0.1/tcp/7400".parse().unwrap());
     }
 }
 
@@ -65,12 +70,25 @@ fn in_a_larger_network_only_the_nearest_serve() {
     add_peers(&mut behaviour, 100);
     let known: usize = behaviour.kad.kbuckets().map(|b| b.num_entries()).sum();
     for i in 0..200u8 {
-        overlay.serve(&mut behaviour, 0, *blake3::hash(&[i]).as_bytes(), vec![i], 1_000);
+        overlay.serve(
+            &mut behaviour,
+            0,
+            *blake3::hash(&[i]).as_bytes(),
+            vec![i],
+            1_000,
+        );
     }
     // The share of keys this node serves is near 20 of all it knows.
     let expected = 200 * 20 / (known + 1);
-    assert!((expected / 2..expected * 2).contains(&overlay.served()), "{} of {expected}", overlay.served());
-    assert_eq!(overlay.counters().serve_skipped, 200 - overlay.served() as u64);
+    assert!(
+        (expected / 2..expected * 2).contains(&overlay.served()),
+        "{} of {expected}",
+        overlay.served()
+    );
+    assert_eq!(
+        overlay.counters().serve_skipped,
+        200 - overlay.served() as u64
+    );
 }
 
 #[test]
@@ -90,7 +108,12 @@ fn at_the_cap_the_first_to_expire_makes_room() {
 fn lookups_wait_for_a_peer_and_end_at_the_cap_and_in_time() {
     let (mut overlay, mut behaviour) = parts();
     for i in 0..300u16 {
-        overlay.lookup(&mut behaviour, 0, *blake3::hash(&i.to_le_bytes()).as_bytes(), false);
+        overlay.lookup(
+            &mut behaviour,
+            0,
+            *blake3::hash(&i.to_le_bytes()).as_bytes(),
+            false,
+        );
     }
     assert_eq!(overlay.counters().lookups_shed, 44);
     let mut ended = 0;
@@ -108,9 +131,18 @@ fn lookups_wait_for_a_peer_and_end_at_the_cap_and_in_time() {
 #[test]
 fn a_peer_that_claims_new_addresses_loses_the_old_ones() {
     let (_, mut behaviour) = parts();
-    let peer = Keypair::ed25519_from_bytes([3; 32]).unwrap().public().to_peer_id();
+    let peer = Keypair::ed25519_from_bytes([3; 32])
+        .unwrap()
+        .public()
+        .to_peer_id();
     for round in 0..10u16 {
-        let claimed = (1..=8).map(|i| format!("/ip4/127.0.0.1/tcp/{}", round * 8 + i).parse().unwrap()).collect();
+        let claimed = (1..=8)
+            .map(|i| {
+                format!("/ip4/127.0.0.1/tcp/{}", round * 8 + i)
+                    .parse()
+                    .unwrap()
+            })
+            .collect();
         records::learn(&mut behaviour.kad, &peer, claimed);
     }
     let known: usize = behaviour

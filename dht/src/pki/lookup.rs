@@ -311,7 +311,7 @@ impl Lookups {
 /// Fisher–Yates; the bias of the 64-bit product is negligible for page counts.
 fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
     for i in (1..items.len()).rev() {
-        let j = (u128::from(rng.next_u64()) * (i as u128 + 1) >> 64) as usize;
+        let j = ((u128::from(rng.next_u64()) * (i as u128 + 1)) >> 64) as usize;
         items.swap(i, j);
     }
 }

@@ -441,6 +441,3 @@ impl Store {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;

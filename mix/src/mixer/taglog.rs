@@ -1,6 +1,7 @@
 //! Replay tags on their way to the disk: batches with sequence numbers, in order, and how far the disk has come. Does not
 //! write anything itself. SPEC.md §8.
 
+use core::fmt;
 use std::collections::VecDeque;
 
 /// Replay tags of one key that became known since the last batch, to be made durable.
@@ -14,8 +15,8 @@ pub struct TagBatch {
     pub tags: Vec<[u8; 16]>,
 }
 
-impl core::fmt::Debug for TagBatch {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for TagBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "TagBatch(seq {}, epoch {}, {} tags)",

@@ -8,7 +8,8 @@ mod waiting;
 
 use super::*;
 use crate::sphinx::testkit::{EPOCH, NETWORK, Relay, path, relays, rng};
-use crate::sphinx::{Exit, build};
+use crate::sphinx::{BODY_LEN, Exit, build};
+use crate::time::Span;
 
 /// T0 of the epoch that the tests live in; it lasts 60 s, its key 5 s longer at both ends.
 const START: Moment = Moment::from_secs(1_000);

@@ -73,7 +73,7 @@ pub(crate) fn build_unchecked(path: &[Hop], rng: &mut impl CryptoRng) -> Packet 
     packet
 }
 
-/// Records what was drawn, or gives the same bytes again: draws by `fill_bytes` only.
+/// Records what was drawn, or gives the same bytes again.
 pub(crate) struct Tape {
     source: Option<ChaCha20Rng>,
     pub(crate) bytes: Vec<u8>,
@@ -103,11 +103,15 @@ impl TryRng for Tape {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unimplemented!("the packet draws bytes")
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unimplemented!("the packet draws bytes")
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Infallible> {

@@ -25,12 +25,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        require_json(request.headers())?;
+        if let Some(problem) = not_json(request.headers()) {
+            return Err(problem);
+        }
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|rejection| body_problem(&rejection))?;
         let text = if bytes.is_empty() { &b"{}"[..] } else { &bytes };
-        // serde_json itself stops at 128 levels of nesting.
+        // The types taken are flat, and serde_json stops at 128 levels in any case.
         serde_json::from_slice(text).map(Self).map_err(|error| {
             Problem::invalid(
                 format!("the body is not what this call takes: {error}"),
@@ -89,21 +91,22 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// What is wrong with the content type, if it isn't JSON's.
+fn not_json(headers: &HeaderMap) -> Option<Problem> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
-        return Ok(());
+        return None;
     }
     let detail = if given.is_empty() {
         "the request has no content type".to_owned()
     } else {
         format!("the content type is {}", given.escape_debug())
     };
-    Err(Problem::new(
+    Some(Problem::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "json_required",
         detail,

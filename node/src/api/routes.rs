@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::extract::{IdempotencyKey, Json, Query, Segment};
 use super::problem::Problem;
 use super::types::{Accepted, Encoding, NewAddress, NewContact, NewMessage, Ready, WireClass};
-use super::{MAX_PAGE, MAX_WAIT, Shared, closed};
+use super::{MAX_PAGE, MAX_PAGE_BYTES, MAX_WAIT, Shared, closed};
 use crate::handle::{MAX_MESSAGE, SendRequest};
 use crate::view::{
     AddressView, ContactView, CounterView, Event, InboxView, MessageState, MessageView, NodeView,
@@ -189,7 +189,7 @@ pub(super) async fn inbox(
     loop {
         let messages = shared.node.inbox(page.after, limit).await?;
         if !messages.is_empty() {
-            return Ok(Out(messages));
+            return Ok(Out(cut(messages)));
         }
         loop {
             let event = tokio::select! {
@@ -203,6 +203,18 @@ pub(super) async fn inbox(
             }
         }
     }
+}
+
+/// The first messages that fit a page; the rest come with the next `after`.
+fn cut(mut messages: Vec<InboxView>) -> Vec<InboxView> {
+    let mut bytes = 0;
+    let fitting = messages.iter().take_while(|message| {
+        bytes += message.body.len();
+        bytes <= MAX_PAGE_BYTES
+    });
+    let fitting = fitting.count().max(1);
+    messages.truncate(fitting);
+    messages
 }
 
 pub(super) async fn ack(

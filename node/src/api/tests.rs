@@ -620,10 +620,29 @@ async fn a_reader_that_stops_is_cut_off() {
         .await
         .expect("an end");
     assert!(
-        bytes.len() < crate::handle::MAX_MESSAGE * MAX_PAGE,
+        bytes.len() < 20 * crate::handle::MAX_MESSAGE,
         "{} bytes came after all",
         bytes.len()
     );
+}
+
+#[tokio::test]
+async fn a_page_of_long_messages_is_cut_and_loses_none() {
+    let bench = Bench::new();
+    for _ in 0..30 {
+        bench.fake.receive(&"x".repeat(crate::handle::MAX_MESSAGE));
+    }
+    let (mut seen, mut pages) = (0, 0);
+    loop {
+        let page = bench.get(&format!("/inbox?after={seen}")).await.json();
+        let page = page.as_array().unwrap();
+        assert!(page.len() * crate::handle::MAX_MESSAGE <= MAX_PAGE_BYTES);
+        let Some(last) = page.last() else { break };
+        seen += page.len() as u64;
+        pages += 1;
+        assert_eq!(last["seq"], seen, "none is skipped");
+    }
+    assert_eq!((seen, pages), (30, 2));
 }
 
 #[tokio::test]

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
-use serde_json::json;
-
 use super::print::{Out, harmless};
+use super::shape::{Added, Address, Removed};
 use super::{AddressArgs, ContactCommand};
 use crate::api::{NewAddress, NewContact};
 use crate::client::{Client, segment};
 use crate::error::{Error, ErrorKind};
 use crate::view::{AddressView, ContactView};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
 
 const NO_WAIT: Duration = Duration::ZERO;
 
@@ -32,7 +31,9 @@ pub(super) async fn address(
         ));
     };
     if out.is_json() {
-        out.json(&json!({ "address": first.address }))?;
+        out.json(&Address {
+            address: &first.address,
+        })?;
         return Ok(0);
     }
     if let [only] = addresses.as_slice() {
@@ -61,7 +62,10 @@ pub(super) async fn contact(
                 .post("/contacts", &NewContact { name, address })
                 .await?;
             if out.is_json() {
-                out.json(&json!({ "name": contact.name, "id": contact.id }))?;
+                out.json(&Added {
+                    name: &contact.name,
+                    id: &contact.id,
+                })?;
             } else {
                 out.line(&format!(
                     "added {}; write with `murmur send {} TEXT`",
@@ -91,7 +95,10 @@ pub(super) async fn contact(
                 return Err(with_suggestion(client, &name, error).await);
             }
             if out.is_json() {
-                out.json(&json!({ "name": name, "removed": true }))?;
+                out.json(&Removed {
+                    name: &name,
+                    removed: true,
+                })?;
             } else {
                 out.line(&format!("removed {name}"))?;
             }

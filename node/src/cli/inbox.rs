@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::InboxArgs;
 use super::duration::utc;
 use super::print::{Out, harmless};
+use super::shape::Received;
 use crate::api::{MAX_PAGE, MAX_WAIT};
 use crate::client::Client;
 use crate::error::Error;
@@ -50,19 +49,7 @@ pub(super) async fn inbox(client: &Client, args: &InboxArgs, out: &mut Out) -> R
 
 fn show(message: &InboxView, out: &mut Out) -> Result<(), Error> {
     if out.is_json() {
-        let mut line = json!({
-            "id": message.id,
-            "from": message.from,
-            "body": message.body,
-            "received_at": message.received_at,
-        });
-        // Only where it is not text, so that the usual line stays as documented.
-        if message.encoding != "text"
-            && let Value::Object(fields) = &mut line
-        {
-            fields.insert("encoding".to_owned(), message.encoding.clone().into());
-        }
-        return out.json(&line);
+        return out.json(&Received::from(message));
     }
     let new = if message.acked { "" } else { "  new" };
     out.line(&format!(

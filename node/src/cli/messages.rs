@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::json;
 use tokio::time::sleep;
 
 use super::contacts::with_suggestion;
 use super::duration::utc;
 use super::print::{Out, harmless};
+use super::shape::{Life, Sent};
 use super::{SendArgs, WaitFor};
 use crate::api::{Accepted, Encoding, MAX_WAIT, NewMessage, Reliability};
 use crate::client::{Client, segment};
@@ -46,6 +46,7 @@ pub(super) async fn send(client: &Client, args: SendArgs, out: &mut Out) -> Resu
     let limit = args
         .deadline
         .map_or(DEFAULT_WAIT, |deadline| deadline + MARGIN);
+    out.progress(&format!("waiting until it is {} …", name(wanted.into())));
     let (state, reason) = follow(client, &accepted, wanted.into(), limit).await?;
     show(&message.to, &accepted.id, state, out)?;
     Ok(outcome(state, reason, wanted, &accepted.id, out))
@@ -56,15 +57,7 @@ pub(super) async fn message(client: &Client, id: &str, out: &mut Out) -> Result<
         .get(&format!("/messages/{}", segment(id)), Duration::ZERO)
         .await?;
     if out.is_json() {
-        let MessageView {
-            id,
-            state,
-            history,
-            code,
-            reason,
-            ..
-        } = view;
-        out.json(&json!({ "id": id, "state": state, "history": history, "code": code, "reason": reason }))?;
+        out.json(&Life::from(&view))?;
         return Ok(0);
     }
     out.line(&format!(
@@ -145,7 +138,7 @@ async fn follow(
 
 fn show(to: &str, id: &str, state: MessageState, out: &mut Out) -> Result<(), Error> {
     if out.is_json() {
-        return out.json(&json!({ "id": id, "state": state }));
+        return out.json(&Sent { id, state });
     }
     out.line(&format!("{id} to {}: {}", harmless(to), name(state)))
 }

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use super::shape::{Failed, Reason};
 use crate::error::{Error, ErrorKind};
 
 /// Where a command prints.
@@ -15,6 +16,7 @@ pub(crate) struct Out {
     stderr: Box<dyn Write + Send>,
     json: bool,
     colour: bool,
+    terminal: bool,
     closed: bool,
 }
 
@@ -28,6 +30,7 @@ impl Out {
             stderr: Box::new(io::stderr()),
             json,
             colour,
+            terminal: io::stderr().is_terminal(),
             closed: false,
         }
     }
@@ -43,6 +46,7 @@ impl Out {
             stderr: Box::new(stderr),
             json,
             colour: false,
+            terminal: false,
             closed: false,
         }
     }
@@ -113,13 +117,23 @@ impl Out {
         }
     }
 
+    /// What a longer wait is for: only where a person watches.
+    pub(super) fn progress(&mut self, text: &str) {
+        if self.terminal {
+            self.note(text);
+        }
+    }
+
     /// An error: two lines on stderr, or one JSON document on stdout.
     pub(crate) fn error(&mut self, error: &Error) {
         if self.json {
-            let document = serde_json::json!({
-                "error": { "code": error.code(), "message": error.message(), "fix": error.fix() }
-            });
-            let _ = writeln!(self.stdout, "{document}").and_then(|()| self.stdout.flush());
+            let reason = Reason {
+                code: error.code(),
+                message: error.message(),
+                fix: error.fix(),
+            };
+            // If this can't be written either, the exit code is what is left.
+            let _ = self.json(&Failed { error: reason });
             return;
         }
         let (red, bold, end) = if self.colour {

@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::print::Out;
+use super::shape::{Checked, Settings, Status};
 use crate::client::Client;
 use crate::config::{FILE_NAME, NodeConfig, Overrides};
 use crate::error::{Error, ErrorKind};
@@ -14,11 +13,7 @@ use crate::view::NodeView;
 pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> {
     let node: NodeView = client.get("/node", Duration::ZERO).await?;
     if out.is_json() {
-        out.json(&json!({
-            "peer_id": node.peer_id, "listen": node.listen, "ready": node.ready, "reasons": node.reasons,
-            "epoch": node.epoch, "root": node.root, "certified": node.certified, "degraded": node.degraded,
-            "nodes": node.nodes, "on_duty": node.on_duty, "profile": node.profile,
-        }))?;
+        out.json(&Status::from(&node))?;
         return Ok(0);
     }
     let ready = if node.ready {
@@ -60,14 +55,11 @@ pub(super) fn config_check(data_dir: &Path, out: &mut Out) -> Result<u8, Error> 
     let file = data_dir.join(FILE_NAME);
     let found = file.is_file();
     if out.is_json() {
-        out.json(&json!({
-            "ok": true,
-            "file": found.then_some(&file),
-            "settings": {
-                "network": config.network, "profile": config.profile, "listen": config.listen,
-                "bootstrap": config.bootstrap, "quic": config.quic, "log": config.log,
-            },
-        }))?;
+        out.json(&Checked {
+            ok: true,
+            file: found.then_some(&file),
+            settings: Settings::from(&config),
+        })?;
         return Ok(0);
     }
     let source = if found {

@@ -348,6 +348,11 @@ async fn an_unknown_contact_suggests_near_names() {
         "error: there is no `bobbi`\nfix: did you mean `bobby`? `murmur contact list` shows all\n"
     );
     let ran = bench.run(&["send", "zed", "hi", "--json"]).await;
+    assert!(
+        ran.stdout
+            .starts_with(r#"{"error":{"code":"not_found","message":"there is"#),
+        "in the documented order"
+    );
     let error = json!({ "code": "not_found", "message": "there is no `zed`", "fix": "see `murmur contact list`" });
     assert_eq!(ran.json(), json!({ "error": error }));
 }

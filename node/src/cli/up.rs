@@ -6,7 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
@@ -14,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::messages::name;
 use super::print::{Out, harmless};
 use super::seam::{self, Running};
+use super::shape::Listening;
 use crate::api;
 use crate::config::{NodeConfig, Overrides};
 use crate::error::{Error, ErrorKind};
@@ -109,9 +109,8 @@ struct Shown {
 impl Shown {
     fn listening(&mut self, node: &NodeView, api: &Path, out: &mut Out) {
         if out.is_json() {
-            let line = json!({ "event": "listening", "peer_id": node.peer_id, "listen": node.listen, "api": api });
             // The node goes on without a reader of its output.
-            let _ = out.json(&line);
+            let _ = out.json(&Listening::new(node, api));
             return;
         }
         for address in &node.listen {
@@ -128,8 +127,10 @@ impl Shown {
         }
         let (ready, reasons) = &now;
         let _ = match (out.is_json(), *ready) {
-            (true, true) => out.json(&json!({ "event": "ready" })),
-            (true, false) => out.json(&json!({ "event": "not_ready", "reasons": reasons })),
+            (true, true) => out.json(&Event::Ready),
+            (true, false) => out.json(&Event::NotReady {
+                reasons: reasons.clone(),
+            }),
             (false, true) => out.line("ready: messages can flow"),
             (false, false) => out.line(&format!("not ready: {}", reasons.join(", "))),
         };

@@ -9,17 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use libp2p::core::transport::PortUse;
 use libp2p::core::Endpoint;
+use libp2p::core::transport::PortUse;
 use libp2p::swarm::behaviour::{ConnectionClosed, ConnectionEstablished, FromSwarm};
 use libp2p::swarm::{
-    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    CloseConnection, ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 
 use super::types::{FRAME_LEN, NetDrop};
+pub(crate) use handler::QUEUE;
 use handler::{Handler, Order, Report};
 pub(crate) use shared::Shared;
 
@@ -27,9 +28,6 @@ mod handler;
 mod reader;
 mod shared;
 mod writer;
-
-#[cfg(test)]
-pub(crate) use handler::QUEUE;
 
 type Frame = Box<[u8; FRAME_LEN]>;
 
@@ -41,7 +39,10 @@ pub(crate) enum Event {
     /// They no longer can.
     Down([u8; 32]),
     /// A frame could not be written in time: this connection is being closed and counts as gone.
-    Stalled { peer: PeerId, connection: ConnectionId },
+    Stalled {
+        peer: PeerId,
+        connection: ConnectionId,
+    },
 }
 
 struct Conn {
@@ -84,7 +85,12 @@ impl Behaviour {
     /// Replaces the set of peers whose links we open ourselves.
     pub(crate) fn set_wanted(&mut self, wanted: BTreeSet<PeerId>) {
         self.wanted = wanted;
-        let peers: Vec<PeerId> = self.wanted.iter().copied().filter(|p| self.peers.contains_key(p)).collect();
+        let peers: Vec<PeerId> = self
+            .wanted
+            .iter()
+            .copied()
+            .filter(|p| self.peers.contains_key(p))
+            .collect();
         for peer in peers {
             self.settle(peer);
         }
@@ -111,7 +117,9 @@ impl Behaviour {
     pub(crate) fn surplus(&self) -> Vec<ConnectionId> {
         let mut surplus = Vec::new();
         for conns in self.peers.values().filter(|conns| conns.len() > 1) {
-            let Some(best) = best(conns, |conn| !conn.dead) else { continue };
+            let Some(best) = best(conns, |conn| !conn.dead) else {
+                continue;
+            };
             if !conns[&best].ready && conns.values().any(|conn| conn.ready) {
                 // Its stream is still being opened: the other one carries the packets until then.
                 continue;
@@ -136,10 +144,21 @@ impl Behaviour {
                 event: Order::Open,
             });
         }
-        let ready = self.peers.get(&peer).is_some_and(|conns| carrier(conns).is_some());
-        let changed = if ready { self.up.insert(peer) } else { self.up.remove(&peer) };
+        let ready = self
+            .peers
+            .get(&peer)
+            .is_some_and(|conns| carrier(conns).is_some());
+        let changed = if ready {
+            self.up.insert(peer)
+        } else {
+            self.up.remove(&peer)
+        };
         if changed && let Some(node) = dht::net::node_id(&peer) {
-            let event = if ready { Event::Up(node) } else { Event::Down(node) };
+            let event = if ready {
+                Event::Up(node)
+            } else {
+                Event::Down(node)
+            };
             self.actions.push_back(ToSwarm::GenerateEvent(event));
         }
         if let Some(waker) = self.waker.take() {
@@ -154,9 +173,11 @@ impl Behaviour {
         dialer: Endpoint,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         let Some(node) = dht::net::node_id(&peer) else {
-            return Err(ConnectionDenied::new(std::io::Error::other("the peer's key is not Ed25519")));
+            return Err(ConnectionDenied::new(std::io::Error::other(
+                "the peer's key is not Ed25519",
+            )));
         };
-        let (queue, frames) = mpsc::channel(handler::QUEUE);
+        let (queue, frames) = mpsc::channel(QUEUE);
         let conn = Conn {
             queue,
             by_smaller: dialer.is_dialer() == is_smaller(&self.own, &peer),
@@ -186,8 +207,15 @@ fn is_smaller(own: &PeerId, other: &PeerId) -> bool {
 }
 
 /// The connection to keep: one the smaller id dialled, else the newest.
-fn best(conns: &BTreeMap<ConnectionId, Conn>, fits: impl Fn(&Conn) -> bool) -> Option<ConnectionId> {
-    conns.iter().filter(|(_, conn)| fits(conn)).max_by_key(|(id, conn)| (conn.by_smaller, **id)).map(|(id, _)| *id)
+fn best(
+    conns: &BTreeMap<ConnectionId, Conn>,
+    fits: impl Fn(&Conn) -> bool,
+) -> Option<ConnectionId> {
+    conns
+        .iter()
+        .filter(|(_, conn)| fits(conn))
+        .max_by_key(|(id, conn)| (conn.by_smaller, **id))
+        .map(|(id, _)| *id)
 }
 
 /// The connection packets are written to: exactly one of a peer's.
@@ -222,8 +250,14 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
-            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, .. }) => self.settle(peer_id),
-            FromSwarm::ConnectionClosed(ConnectionClosed { peer_id, connection_id, .. }) => {
+            FromSwarm::ConnectionEstablished(ConnectionEstablished { peer_id, .. }) => {
+                self.settle(peer_id)
+            }
+            FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            }) => {
                 self.forget(peer_id, connection_id);
             }
             // Refused by another behaviour after we had made a handler.
@@ -241,8 +275,19 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, report: THandlerOutEvent<Self>) {
-        let Some(conn) = self.peers.get_mut(&peer).and_then(|conns| conns.get_mut(&id)) else { return };
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        id: ConnectionId,
+        report: THandlerOutEvent<Self>,
+    ) {
+        let Some(conn) = self
+            .peers
+            .get_mut(&peer)
+            .and_then(|conns| conns.get_mut(&id))
+        else {
+            return;
+        };
         match report {
             Report::Ready(ready) => conn.ready = ready,
             Report::Inbound => {
@@ -267,13 +312,20 @@ impl NetworkBehaviour for Behaviour {
                     peer_id: peer,
                     connection: CloseConnection::One(id),
                 });
-                self.actions.push_back(ToSwarm::GenerateEvent(Event::Stalled { peer, connection: id }));
+                self.actions
+                    .push_back(ToSwarm::GenerateEvent(Event::Stalled {
+                        peer,
+                        connection: id,
+                    }));
             }
         }
         self.settle(peer);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         if let Some(action) = self.actions.pop_front() {
             return Poll::Ready(action);
         }

@@ -73,11 +73,17 @@ struct Retry {
 
 impl Retry {
     fn new(at: u64) -> Self {
-        Self { at, failures: 0, dialing: None }
+        Self {
+            at,
+            failures: 0,
+            dialing: None,
+        }
     }
 
     fn fail(&mut self, now: u64, rng: &mut ChaCha20Rng) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LAST_PAUSE);
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << self.failures.min(10))
+            .min(LAST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         self.dialing = None;
         // Between half the pause and the whole of it: nodes that lost the same peer do not come back together.
@@ -143,8 +149,14 @@ impl LinkManager {
     /// Adds bootstrap addresses.
     pub fn handle_bootstrap(&mut self, now: u64, addresses: Vec<Multiaddr>) {
         for address in addresses {
-            if self.bootstrap.len() < BOOTSTRAP_CAP && !self.bootstrap.iter().any(|b| b.address == address) {
-                self.bootstrap.push(Bootstrap { address, id: None, retry: Retry::new(now) });
+            if self.bootstrap.len() < BOOTSTRAP_CAP
+                && !self.bootstrap.iter().any(|b| b.address == address)
+            {
+                self.bootstrap.push(Bootstrap {
+                    address,
+                    id: None,
+                    retry: Retry::new(now),
+                });
             }
         }
         self.dial(now);
@@ -153,10 +165,16 @@ impl LinkManager {
     /// Replaces the wanted set. Peers wanted before keep their place in the back-off, unless their addresses changed.
     pub fn handle_wanted(&mut self, now: u64, wanted: Vec<(Id, Vec<Multiaddr>)>) {
         let mut old = std::mem::take(&mut self.wanted);
-        for (id, mut addresses) in wanted.into_iter().filter(|(id, _)| *id != self.own).take(WANTED_CAP) {
+        for (id, mut addresses) in wanted
+            .into_iter()
+            .filter(|(id, _)| *id != self.own)
+            .take(WANTED_CAP)
+        {
             addresses.truncate(ADDRESSES);
             let retry = match old.remove(&id) {
-                Some(known) if known.addresses == addresses || known.retry.dialing.is_some() => known.retry,
+                Some(known) if known.addresses == addresses || known.retry.dialing.is_some() => {
+                    known.retry
+                }
                 _ => Retry::new(self.first_dial(&id, now)),
             };
             self.wanted.insert(id, Wanted { addresses, retry });
@@ -214,6 +232,7 @@ impl LinkManager {
                 Some(id) => {
                     bootstrap.id = Some(id);
                     bootstrap.retry.succeed();
+                    bootstrap.retry.at = now + FIRST_PAUSE;
                 }
                 None => bootstrap.retry.fail(now, &mut self.rng),
             }
@@ -240,7 +259,11 @@ impl LinkManager {
         if let Some(wanted) = self.wanted.get_mut(id) {
             pause(&mut wanted.retry);
         }
-        for bootstrap in self.bootstrap.iter_mut().filter(|b| b.id.as_ref() == Some(id)) {
+        for bootstrap in self
+            .bootstrap
+            .iter_mut()
+            .filter(|b| b.id.as_ref() == Some(id))
+        {
             pause(&mut bootstrap.retry);
         }
     }
@@ -275,18 +298,32 @@ impl LinkManager {
     pub fn poll_timeout(&self) -> Option<u64> {
         let full = self.dialing() >= DIALS;
         let due = |retry: &Retry| (retry.dialing.is_some() || !full).then(|| retry.due());
-        let links = self.wanted.iter().filter(|(id, _)| !self.connected.contains_key(*id));
+        let links = self
+            .wanted
+            .iter()
+            .filter(|(id, _)| !self.connected.contains_key(*id));
         let dials = links.filter_map(|(_, wanted)| due(&wanted.retry)).min();
         let bootstrap = self.bootstrap_open().filter_map(|b| due(&b.retry)).min();
-        [dials, bootstrap, self.prune_at].into_iter().flatten().min()
+        [dials, bootstrap, self.prune_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Dials what is due, gives up dials without answer, prunes.
     pub fn handle_timeout(&mut self, now: u64) {
-        for wanted in self.wanted.values_mut().filter(|w| w.retry.dialing.is_some_and(|until| until <= now)) {
+        for wanted in self
+            .wanted
+            .values_mut()
+            .filter(|w| w.retry.dialing.is_some_and(|until| until <= now))
+        {
             wanted.retry.fail(now, &mut self.rng);
         }
-        for bootstrap in self.bootstrap.iter_mut().filter(|b| b.retry.dialing.is_some_and(|until| until <= now)) {
+        for bootstrap in self
+            .bootstrap
+            .iter_mut()
+            .filter(|b| b.retry.dialing.is_some_and(|until| until <= now))
+        {
             bootstrap.retry.fail(now, &mut self.rng);
         }
         if self.prune_at.is_some_and(|at| at <= now) {
@@ -301,7 +338,9 @@ impl LinkManager {
 
     /// Whether a dial to this wanted peer is under way.
     pub fn is_dialing(&self, id: &Id) -> bool {
-        self.wanted.get(id).is_some_and(|wanted| wanted.retry.dialing.is_some())
+        self.wanted
+            .get(id)
+            .is_some_and(|wanted| wanted.retry.dialing.is_some())
     }
 
     /// Connected peers.
@@ -315,28 +354,52 @@ impl LinkManager {
             if free == 0 {
                 return;
             }
-            if wanted.retry.dialing.is_none() && wanted.retry.at <= now && !self.connected.contains_key(id) {
+            if wanted.retry.dialing.is_none()
+                && wanted.retry.at <= now
+                && !self.connected.contains_key(id)
+            {
                 free -= 1;
                 wanted.retry.dialing = Some(now + DIAL_MS);
-                self.actions.push_back(Action::Dial { id: *id, addresses: wanted.addresses.clone() });
+                self.actions.push_back(Action::Dial {
+                    id: *id,
+                    addresses: wanted.addresses.clone(),
+                });
             }
         }
         if self.connected.len() >= FEW {
             return;
         }
         for (index, bootstrap) in self.bootstrap.iter_mut().enumerate() {
-            let connected = bootstrap.id.is_some_and(|id| self.connected.contains_key(&id));
-            if free > 0 && !connected && bootstrap.retry.dialing.is_none() && bootstrap.retry.at <= now {
+            let connected = bootstrap
+                .id
+                .is_some_and(|id| self.connected.contains_key(&id));
+            if free > 0
+                && !connected
+                && bootstrap.retry.dialing.is_none()
+                && bootstrap.retry.at <= now
+            {
                 free -= 1;
                 bootstrap.retry.dialing = Some(now + DIAL_MS);
-                self.actions.push_back(Action::DialBootstrap { index, address: bootstrap.address.clone() });
+                self.actions.push_back(Action::DialBootstrap {
+                    index,
+                    address: bootstrap.address.clone(),
+                });
             }
         }
     }
 
     fn dialing(&self) -> usize {
-        let links = self.wanted.values().filter(|w| w.retry.dialing.is_some()).count();
-        links + self.bootstrap.iter().filter(|b| b.retry.dialing.is_some()).count()
+        let links = self
+            .wanted
+            .values()
+            .filter(|w| w.retry.dialing.is_some())
+            .count();
+        links
+            + self
+                .bootstrap
+                .iter()
+                .filter(|b| b.retry.dialing.is_some())
+                .count()
     }
 
     /// Bootstrap addresses whose timer matters now.
@@ -349,7 +412,11 @@ impl LinkManager {
     }
 
     fn first_dial(&self, id: &Id, now: u64) -> u64 {
-        if self.own < *id { now } else { now.saturating_add(self.second_dial_ms) }
+        if self.own < *id {
+            now
+        } else {
+            now.saturating_add(self.second_dial_ms)
+        }
     }
 }
 

@@ -23,7 +23,11 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn new(channel: mpsc::Sender<NetEvent>) -> Self {
-        Self { channel, backlog: VecDeque::new(), shed: 0 }
+        Self {
+            channel,
+            backlog: VecDeque::new(),
+            shed: 0,
+        }
     }
 
     /// Sends now, or later in order.
@@ -42,7 +46,9 @@ impl Outbox {
                 let node = *node;
                 self.backlog.retain(|old| !matches!(old, NetEvent::LinkUp(id) | NetEvent::LinkDown(id) if *id == node));
             }
-            NetEvent::Connected(_) => self.backlog.retain(|old| !matches!(old, NetEvent::Connected(_))),
+            NetEvent::Connected(_) => self
+                .backlog
+                .retain(|old| !matches!(old, NetEvent::Connected(_))),
             NetEvent::Gossip { .. } | NetEvent::Found { .. } | NetEvent::DialFailed { .. }
                 if self.backlog.len() >= SHED =>
             {
@@ -97,11 +103,20 @@ mod tests {
         outbox.push(NetEvent::LinkDown([1; 32]));
         outbox.push(NetEvent::LinkUp([2; 32]));
         outbox.push(NetEvent::LinkUp([1; 32]));
-        assert!(matches!(events.recv().await.unwrap(), NetEvent::LinkUp([1, ..])));
+        assert!(matches!(
+            events.recv().await.unwrap(),
+            NetEvent::LinkUp([1, ..])
+        ));
         outbox.flush_one().await;
-        assert!(matches!(events.recv().await.unwrap(), NetEvent::LinkUp([2, ..])));
+        assert!(matches!(
+            events.recv().await.unwrap(),
+            NetEvent::LinkUp([2, ..])
+        ));
         outbox.flush_one().await;
-        assert!(matches!(events.recv().await.unwrap(), NetEvent::LinkUp([1, ..])));
+        assert!(matches!(
+            events.recv().await.unwrap(),
+            NetEvent::LinkUp([1, ..])
+        ));
         assert!(!outbox.is_waiting());
     }
 
@@ -110,7 +125,10 @@ mod tests {
         let (channel, _events) = mpsc::channel(1);
         let mut outbox = Outbox::new(channel);
         for ticket in 0..5_000 {
-            outbox.push(NetEvent::Gossip { ticket, data: Vec::new() });
+            outbox.push(NetEvent::Gossip {
+                ticket,
+                data: Vec::new(),
+            });
         }
         assert_eq!(outbox.backlog.len(), SHED);
         for key in 0..200 {
@@ -118,7 +136,10 @@ mod tests {
         }
         assert_eq!(outbox.backlog.len(), SHED + 200);
         for _ in 0..2_000 {
-            outbox.push(NetEvent::LookupDone { key: [0; 32], found: 0 });
+            outbox.push(NetEvent::LookupDone {
+                key: [0; 32],
+                found: 0,
+            });
         }
         assert_eq!(outbox.backlog.len(), BACKLOG);
     }

@@ -24,6 +24,8 @@ use super::types::{Clock, FRAME_LEN, NetCommand, NetCounters, NetDrop, NetEvent}
 const TURN: usize = 64;
 /// A second connection to a peer is closed after this long, when both sides have long moved to the other one.
 const SURPLUS_MS: u64 = 5_000;
+/// A peer of another network is kept for so long that it can learn the same from us: its owner should see why.
+const REFUSE_MS: u64 = 1_000;
 const WRONG_NETWORK_EVERY: u64 = 60_000;
 
 /// All protocols of a node. The limits come first: what they refuse no other part sees.
@@ -39,6 +41,7 @@ pub(super) struct Behaviour {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "passed on at once, never stored")]
 pub(super) enum Event {
     Link(link::Event),
     Ping(ping::Event),
@@ -84,6 +87,8 @@ pub(super) struct Task {
     /// Further connections of a peer, and when they are closed.
     surplus: BTreeMap<ConnectionId, u64>,
     surplus_at: Option<u64>,
+    /// Peers of another network, and when they are disconnected. Bounded by the connection limits.
+    refused: BTreeMap<PeerId, u64>,
     wrong_network_at: Option<u64>,
     listening: Vec<Multiaddr>,
 }
@@ -108,13 +113,18 @@ impl Task {
             bootstrap: BTreeMap::new(),
             surplus: BTreeMap::new(),
             surplus_at: None,
+            refused: BTreeMap::new(),
             wrong_network_at: None,
             listening: Vec::new(),
         }
     }
 
     /// Runs until shutdown, or until the node drops its end of a channel.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<NetCommand>, bootstrap: Vec<Multiaddr>) {
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<NetCommand>,
+        bootstrap: Vec<Multiaddr>,
+    ) {
         self.links.handle_bootstrap((self.clock)(), bootstrap);
         let mut due: Option<u64> = None;
         let mut timer: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::ZERO));
@@ -124,19 +134,24 @@ impl Task {
             if next != due {
                 due = next;
                 if let Some(at) = due {
-                    timer = Box::pin(tokio::time::sleep(Duration::from_millis(at.saturating_sub((self.clock)()))));
+                    timer = Box::pin(tokio::time::sleep(Duration::from_millis(
+                        at.saturating_sub((self.clock)()),
+                    )));
                 }
             }
             tokio::select! {
                 command = commands.recv() => {
-                    let mut command = command;
-                    for _ in 0..TURN {
-                        match command {
+                    let mut next = command;
+                    for turn in 1.. {
+                        match next {
                             None | Some(NetCommand::Shutdown) => return self.close().await,
                             Some(command) => self.handle_command(command),
                         }
+                        if turn == TURN {
+                            break;
+                        }
                         match commands.try_recv() {
-                            Ok(next) => command = Some(next),
+                            Ok(command) => next = Some(command),
                             Err(_) => break,
                         }
                     }
@@ -172,27 +187,43 @@ impl Task {
         match command {
             NetCommand::Send { to, packet } => self.send(&to, packet),
             NetCommand::Links { wanted } => {
-                let peers: BTreeSet<PeerId> = wanted.iter().filter_map(|(id, _)| dht::net::peer_id(id)).collect();
+                let peers: BTreeSet<PeerId> = wanted
+                    .iter()
+                    .filter_map(|(id, _)| dht::net::peer_id(id))
+                    .collect();
                 self.swarm.behaviour_mut().link.set_wanted(peers);
                 self.links.handle_wanted((self.clock)(), wanted);
             }
-            NetCommand::Bootstrap { addresses } => self.links.handle_bootstrap((self.clock)(), addresses),
+            NetCommand::Bootstrap { addresses } => {
+                self.links.handle_bootstrap((self.clock)(), addresses)
+            }
             NetCommand::Publish { data } => {
                 let now = (self.clock)();
-                self.overlay.publish(&mut self.swarm.behaviour_mut().overlay, now, data);
+                self.overlay
+                    .publish(&mut self.swarm.behaviour_mut().overlay, now, data);
             }
             NetCommand::Verdict { ticket, verdict } => {
-                self.overlay.verdict(&mut self.swarm.behaviour_mut().overlay, ticket, verdict);
+                self.overlay
+                    .verdict(&mut self.swarm.behaviour_mut().overlay, ticket, verdict);
             }
             NetCommand::Lookup { key, many } => {
                 let now = (self.clock)();
-                self.overlay.lookup(&mut self.swarm.behaviour_mut().overlay, now, key, many);
+                self.overlay
+                    .lookup(&mut self.swarm.behaviour_mut().overlay, now, key, many);
             }
             NetCommand::Serve { key, value, ttl_ms } => {
                 let now = (self.clock)();
-                self.overlay.serve(&mut self.swarm.behaviour_mut().overlay, now, key, value, ttl_ms);
+                self.overlay.serve(
+                    &mut self.swarm.behaviour_mut().overlay,
+                    now,
+                    key,
+                    value,
+                    ttl_ms,
+                );
             }
-            NetCommand::Unserve { key } => self.overlay.unserve(&mut self.swarm.behaviour_mut().overlay, &key),
+            NetCommand::Unserve { key } => self
+                .overlay
+                .unserve(&mut self.swarm.behaviour_mut().overlay, &key),
             NetCommand::Counters(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.counters());
@@ -213,26 +244,44 @@ impl Task {
         match event {
             SwarmEvent::Behaviour(Event::Overlay(event)) => {
                 let peers = &self.peers;
-                let seen = |peer: &PeerId| peers.get(peer).and_then(|conns| conns.values().next_back().cloned());
-                self.overlay.handle_event(&mut self.swarm.behaviour_mut().overlay, now, event, seen);
+                let seen = |peer: &PeerId| {
+                    peers
+                        .get(peer)
+                        .and_then(|conns| conns.values().next_back().cloned())
+                };
+                self.overlay.handle_event(
+                    &mut self.swarm.behaviour_mut().overlay,
+                    now,
+                    event,
+                    seen,
+                );
             }
             SwarmEvent::Behaviour(Event::Link(link::Event::Up(node))) => {
                 self.links.handle_link_up(&node);
                 self.outbox.push(NetEvent::LinkUp(node));
             }
-            SwarmEvent::Behaviour(Event::Link(link::Event::Down(node))) => self.outbox.push(NetEvent::LinkDown(node)),
+            SwarmEvent::Behaviour(Event::Link(link::Event::Down(node))) => {
+                self.outbox.push(NetEvent::LinkDown(node))
+            }
             SwarmEvent::Behaviour(Event::Link(link::Event::Stalled { peer, connection })) => {
                 // Closing may take as long as TCP keeps trying: from here on the connection does not count.
                 self.forget(now, peer, connection);
             }
-            SwarmEvent::Behaviour(Event::Ping(ping::Event { peer, connection, result: Err(failure) })) => {
-                if !matches!(failure, ping::Failure::Unsupported) {
-                    self.swarm.close_connection(connection);
-                    self.forget(now, peer, connection);
-                }
+            SwarmEvent::Behaviour(Event::Ping(ping::Event {
+                peer,
+                connection,
+                result: Err(failure),
+            })) if !matches!(failure, ping::Failure::Unsupported) => {
+                self.swarm.close_connection(connection);
+                self.forget(now, peer, connection);
             }
             SwarmEvent::Behaviour(Event::Ping(_)) => {}
-            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                ..
+            } => {
                 let address = endpoint.get_remote_address().clone();
                 let known = self.peers.entry(peer_id).or_default();
                 known.insert(connection_id, address);
@@ -241,7 +290,9 @@ impl Task {
                     self.surplus_at = Some(now + SURPLUS_MS);
                 }
                 let index = self.bootstrap.remove(&connection_id);
-                let Some(node) = dht::net::node_id(&peer_id) else { return };
+                let Some(node) = dht::net::node_id(&peer_id) else {
+                    return;
+                };
                 if first {
                     self.links.handle_connected(now, node);
                     self.outbox.push(NetEvent::Connected(self.peers.len()));
@@ -250,14 +301,25 @@ impl Task {
                     self.links.handle_bootstrap_dialed(now, index, Some(node));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => {
                 self.surplus.remove(&connection_id);
                 self.forget(now, peer_id, connection_id);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+            SwarmEvent::OutgoingConnectionError {
+                connection_id,
+                peer_id,
+                error,
+            } => {
                 self.handle_dial_error(now, connection_id, peer_id, &error);
             }
-            SwarmEvent::IncomingConnectionError { error: ListenError::Denied { .. }, .. } => {
+            SwarmEvent::IncomingConnectionError {
+                error: ListenError::Denied { .. },
+                ..
+            } => {
                 self.shared.count(NetDrop::ConnectionDenied);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -272,7 +334,9 @@ impl Task {
                 }
             }
             SwarmEvent::ListenerClosed { reason, .. } => {
-                let reason = reason.err().map_or_else(|| "closed".into(), |e| e.to_string());
+                let reason = reason
+                    .err()
+                    .map_or_else(|| "closed".into(), |e| e.to_string());
                 self.outbox.push(NetEvent::ListenerClosed { reason });
             }
             _ => {}
@@ -281,12 +345,15 @@ impl Task {
 
     /// A connection ended or counts as ended.
     fn forget(&mut self, now: u64, peer: PeerId, connection: ConnectionId) {
-        let Some(known) = self.peers.get_mut(&peer) else { return };
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
         known.remove(&connection);
         if !known.is_empty() {
             return;
         }
         self.peers.remove(&peer);
+        self.refused.remove(&peer);
         self.overlay.handle_disconnected(&peer);
         if let Some(node) = dht::net::node_id(&peer) {
             self.links.handle_disconnected(now, node);
@@ -294,7 +361,13 @@ impl Task {
         self.outbox.push(NetEvent::Connected(self.peers.len()));
     }
 
-    fn handle_dial_error(&mut self, now: u64, id: ConnectionId, peer: Option<PeerId>, error: &DialError) {
+    fn handle_dial_error(
+        &mut self,
+        now: u64,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+    ) {
         let index = self.bootstrap.remove(&id);
         let node = peer.as_ref().and_then(dht::net::node_id);
         if matches!(error, DialError::Denied { .. }) {
@@ -309,20 +382,29 @@ impl Task {
         } else {
             // Kademlia dials too; only our own failures are news.
             match &node {
-                Some(node) if self.links.is_dialing(node) => self.links.handle_dial_failed(now, node),
+                Some(node) if self.links.is_dialing(node) => {
+                    self.links.handle_dial_failed(now, node)
+                }
                 _ => return,
             }
         }
-        self.outbox.push(NetEvent::DialFailed { to: node, reason: plain(error) });
+        self.outbox.push(NetEvent::DialFailed {
+            to: node,
+            reason: plain(error),
+        });
     }
 
     /// Carries out what the state machines have decided.
     fn settle(&mut self) {
         while let Some(output) = self.overlay.poll() {
             match output {
-                Output::Gossip { ticket, data } => self.outbox.push(NetEvent::Gossip { ticket, data }),
+                Output::Gossip { ticket, data } => {
+                    self.outbox.push(NetEvent::Gossip { ticket, data })
+                }
                 Output::Found { key, value } => self.outbox.push(NetEvent::Found { key, value }),
-                Output::LookupDone { key, found } => self.outbox.push(NetEvent::LookupDone { key, found }),
+                Output::LookupDone { key, found } => {
+                    self.outbox.push(NetEvent::LookupDone { key, found })
+                }
                 Output::WrongNetwork { peer } => self.refuse_network(peer),
                 _ => {}
             }
@@ -363,7 +445,14 @@ impl Task {
                 }
             }
             Action::Prune => {
-                let mesh = self.swarm.behaviour().overlay.gossip.all_mesh_peers().filter_map(dht::net::node_id).collect();
+                let mesh = self
+                    .swarm
+                    .behaviour()
+                    .overlay
+                    .gossip
+                    .all_mesh_peers()
+                    .filter_map(dht::net::node_id)
+                    .collect();
                 self.links.handle_prune(now, &mesh);
             }
             Action::Disconnect { id } => {
@@ -376,30 +465,49 @@ impl Task {
 
     fn refuse_network(&mut self, peer: PeerId) {
         let now = (self.clock)();
-        self.shared.count(NetDrop::WrongNetwork);
-        let _ = self.swarm.disconnect_peer_id(peer);
-        let connections: Vec<ConnectionId> = self.peers.get(&peer).into_iter().flatten().map(|(id, _)| *id).collect();
-        for connection in connections {
-            self.forget(now, peer, connection);
+        if self.refused.contains_key(&peer) || !self.peers.contains_key(&peer) {
+            return;
         }
+        self.refused.insert(peer, now + REFUSE_MS);
+        self.shared.count(NetDrop::WrongNetwork);
         if let Some(node) = dht::net::node_id(&peer) {
             self.links.handle_wrong_network(now, &node);
         }
-        if self.wrong_network_at.is_none_or(|at| now.saturating_sub(at) >= WRONG_NETWORK_EVERY) {
+        if self
+            .wrong_network_at
+            .is_none_or(|at| now.saturating_sub(at) >= WRONG_NETWORK_EVERY)
+        {
             self.wrong_network_at = Some(now);
             self.outbox.push(NetEvent::WrongNetwork);
         }
     }
 
     fn poll_timeout(&self) -> Option<u64> {
-        [self.links.poll_timeout(), self.overlay.poll_timeout(), self.surplus_at].into_iter().flatten().min()
+        [
+            self.links.poll_timeout(),
+            self.overlay.poll_timeout(),
+            self.surplus_at,
+            self.refused.values().min().copied(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn handle_timeout(&mut self) {
         let now = (self.clock)();
         self.links.handle_timeout(now);
-        self.overlay.handle_timeout(&mut self.swarm.behaviour_mut().overlay, now);
+        self.overlay
+            .handle_timeout(&mut self.swarm.behaviour_mut().overlay, now);
         self.close_surplus(now);
+        let due: Vec<PeerId> = (self.refused.iter())
+            .filter(|(_, at)| **at <= now)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in due {
+            self.refused.remove(&peer);
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
     }
 
     /// Closes connections that have been surplus for a whole interval.
@@ -467,16 +575,20 @@ fn plain(error: &DialError) -> String {
         DialError::WrongPeerId { .. } => "another node answers there".into(),
         DialError::LocalPeerId { .. } => "that is this node itself".into(),
         DialError::Denied { .. } => "this node has as many connections as it allows".into(),
-        DialError::Transport(errors) => {
-            let inner = errors.last().map(|(_, error)| error.to_string()).unwrap_or_default();
-            if inner.contains("refused") {
-                "nobody listens there".into()
-            } else if inner.is_empty() {
-                "not reachable".into()
-            } else {
-                format!("not reachable: {inner}")
-            }
-        }
+        DialError::Transport(errors) => match errors.last().map(|(_, error)| innermost(error)) {
+            Some(inner) if inner.contains("refused") => "nobody listens there".into(),
+            Some(inner) if !inner.is_empty() => format!("not reachable: {inner}"),
+            _ => "not reachable".into(),
+        },
         _ => "the attempt was given up".into(),
     }
+}
+
+/// The transports wrap the system's error several times; the innermost says what happened.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }

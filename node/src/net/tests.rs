@@ -1,5 +1,10 @@
 //! The network layer over real sockets on loopback. Every wait has a limit; nothing sleeps to let a race pass.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 use std::future::Future;
 
@@ -23,7 +28,10 @@ struct Node {
     net: Net,
 }
 
-#[allow(clippy::disallowed_methods, reason = "real sockets need the real clock")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "real sockets need the real clock"
+)]
 fn clock() -> Clock {
     let start = std::time::Instant::now();
     Arc::new(move || start.elapsed().as_millis() as u64)
@@ -38,11 +46,19 @@ fn config(secret: u8) -> NetConfig {
 }
 
 fn id_of(secret: u8) -> [u8; 32] {
-    dht::net::node_id(&Keypair::ed25519_from_bytes([secret; 32]).unwrap().public().to_peer_id()).unwrap()
+    dht::net::node_id(
+        &Keypair::ed25519_from_bytes([secret; 32])
+            .unwrap()
+            .public()
+            .to_peer_id(),
+    )
+    .unwrap()
 }
 
 async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    timeout(LIMIT, wait).await.unwrap_or_else(|_| panic!("waited too long: {what}"))
+    timeout(LIMIT, wait)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long: {what}"))
 }
 
 async fn start(config: NetConfig) -> Node {
@@ -65,7 +81,10 @@ impl Node {
     }
 
     async fn want(&self, others: &[&Node]) {
-        let wanted = others.iter().map(|other| (other.id, vec![other.address.clone()])).collect();
+        let wanted = others
+            .iter()
+            .map(|other| (other.id, vec![other.address.clone()]))
+            .collect();
         self.send(NetCommand::Links { wanted }).await;
     }
 
@@ -88,7 +107,10 @@ impl Node {
     }
 
     async fn link(&mut self, other: [u8; 32]) {
-        self.until("link", |event| matches!(event, NetEvent::LinkUp(id) if id == other).then_some(())).await;
+        self.until("link", |event| {
+            matches!(event, NetEvent::LinkUp(id) if id == other).then_some(())
+        })
+        .await;
     }
 
     async fn recv(&mut self) -> u32 {
@@ -121,7 +143,10 @@ impl Node {
 
     async fn stop(self) {
         self.send(NetCommand::Shutdown).await;
-        timeout(Duration::from_secs(2), self.net.task).await.expect("shutdown takes at most 2 s").unwrap();
+        timeout(Duration::from_secs(2), self.net.task)
+            .await
+            .expect("shutdown takes at most 2 s")
+            .unwrap();
     }
 }
 
@@ -168,13 +193,21 @@ async fn ten_thousand_frames_arrive_in_order() {
     assert_eq!((into.packets_out, out.packets_in), (100, 100));
     assert_eq!(into.bytes_in, 10_000 * 2_048);
     assert_eq!((out.links, into.links), (1, 1));
-    assert!(out.drops.is_empty() && into.drops.is_empty(), "{out:?} {into:?}");
+    assert!(
+        out.drops.is_empty() && into.drops.is_empty(),
+        "{out:?} {into:?}"
+    );
     // The tap has seen each frame where it was written and where it was read, and they are the same.
     assert_eq!(tap.lost(), 0);
     let (mut written, mut read) = (Vec::new(), Vec::new());
     while let Ok(frame) = taken.try_recv() {
         if (frame.from, frame.to) == (a.id, b.id) {
-            if frame.at_write { &mut written } else { &mut read }.push(number(&frame.bytes));
+            if frame.at_write {
+                &mut written
+            } else {
+                &mut read
+            }
+            .push(number(&frame.bytes));
         }
     }
     assert!(written.iter().copied().eq(0..10_000));
@@ -186,6 +219,7 @@ async fn ten_thousand_frames_arrive_in_order() {
 #[tokio::test]
 async fn quic_links() {
     let (mut a, mut b) = (config(3), config(4));
+    (a.limits.frame_burst, b.limits.frame_burst) = (10_000, 10_000);
     a.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
     b.listen.clone_from(&a.listen);
     let (mut a, mut b) = linked(a, b).await;
@@ -230,9 +264,17 @@ async fn a_peer_that_restarts_on_its_port_is_linked_again() {
     again.listen = vec![port.clone()];
     let id = b.id;
     b.stop().await;
-    a.until("link down", |event| matches!(event, NetEvent::LinkDown(down) if down == id).then_some(())).await;
-    a.send(NetCommand::Send { to: id, packet: Box::new([0; FRAME_LEN]) }).await;
-    a.counted("no link", |c| c.dropped(NetDrop::NoLink) == 1).await;
+    a.until("link down", |event| {
+        matches!(event, NetEvent::LinkDown(down) if down == id).then_some(())
+    })
+    .await;
+    a.send(NetCommand::Send {
+        to: id,
+        packet: Box::new([0; FRAME_LEN]),
+    })
+    .await;
+    a.counted("no link", |c| c.dropped(NetDrop::NoLink) == 1)
+        .await;
     let mut b = start(again).await;
     assert!(b.address.to_string().starts_with(&port.to_string()));
     // Only `a` still wants the link, and finds the way back by itself.
@@ -244,11 +286,18 @@ async fn a_peer_that_restarts_on_its_port_is_linked_again() {
 async fn an_occupied_port_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut first = config(11);
-    first.listen = vec![format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port()).parse().unwrap()];
+    first.listen = vec![
+        format!("/ip4/127.0.0.1/tcp/{}", taken.local_addr().unwrap().port())
+            .parse()
+            .unwrap(),
+    ];
     let error = spawn(first).await.unwrap_err();
     let port = taken.local_addr().unwrap().port().to_string();
     assert!(matches!(error, NetError::PortInUse { .. }), "{error:?}");
-    assert!(error.to_string().contains(&port) && error.to_string().contains("in use"), "{error}");
+    assert!(
+        error.to_string().contains(&port) && error.to_string().contains("in use"),
+        "{error}"
+    );
 
     // Another node on it, whose listener would share the port: TCP, then QUIC.
     for listen in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"] {
@@ -275,8 +324,14 @@ async fn an_odd_address_is_explained() {
         let mut odd = config(14);
         odd.listen = vec![listen.parse().unwrap()];
         let error = spawn(odd).await.unwrap_err();
-        assert!(matches!(error, NetError::Address { .. }), "{listen}: {error:?}");
-        assert!(error.to_string().contains(listen) && error.to_string().contains(word), "{error}");
+        assert!(
+            matches!(error, NetError::Address { .. }),
+            "{listen}: {error:?}"
+        );
+        assert!(
+            error.to_string().contains(listen) && error.to_string().contains(word),
+            "{error}"
+        );
     }
 }
 
@@ -285,29 +340,49 @@ async fn a_bootstrap_address_that_is_ourselves_or_nobody_does_no_harm() {
     let (mut a, b) = (start(config(15)).await, start(config(16)).await);
     let mut own = a.address.clone();
     own.pop();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let nobody: Multiaddr = format!("/ip4/127.0.0.1/tcp/{nobody}").parse().unwrap();
     let mut other = b.address.clone();
     other.pop();
-    a.send(NetCommand::Bootstrap { addresses: vec![own, a.address.clone(), nobody, other] }).await;
-    a.until("refused", |event| match event {
-        NetEvent::DialFailed { to: None, reason } => Some(assert_eq!(reason, "nobody listens there")),
-        _ => None,
+    a.send(NetCommand::Bootstrap {
+        addresses: vec![own, a.address.clone(), nobody, other],
     })
     .await;
-    a.counted("connected to the one that is there", |c| c.peers == 1).await;
+    let reason = a
+        .until("refused", |event| match event {
+            NetEvent::DialFailed { to: None, reason } => Some(reason),
+            _ => None,
+        })
+        .await;
+    assert_eq!(reason, "nobody listens there");
+    a.counted("connected to the one that is there", |c| c.peers == 1)
+        .await;
 }
 
 #[tokio::test]
 async fn dropping_either_channel_ends_the_task() {
     let a = start(config(17)).await;
     drop(a.net.commands);
-    timeout(Duration::from_secs(2), a.net.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(2), a.net.task)
+        .await
+        .unwrap()
+        .unwrap();
     let b = start(config(18)).await;
     drop(b.net.events);
     // Noticed at the next thing that happens.
-    b.net.commands.send(NetCommand::Unserve { key: [0; 32] }).await.unwrap();
-    timeout(Duration::from_secs(2), b.net.task).await.unwrap().unwrap();
+    b.net
+        .commands
+        .send(NetCommand::Unserve { key: [0; 32] })
+        .await
+        .unwrap();
+    timeout(Duration::from_secs(2), b.net.task)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 /// Run alone: `cargo test -p murmuration-node --release net::tests::measure -- --ignored --nocapture`.
@@ -340,7 +415,17 @@ async fn measure_one_link() {
 /// CPU time of this process, in ms (Linux: user and system ticks of 10 ms).
 fn cpu_ms() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let tick = |at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let tick = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|f| f.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
     (tick(11) + tick(12)) * 10
 }

@@ -1,9 +1,8 @@
 //! How bytes reach another node: TCP with noise and yamux, QUIC if asked, names resolved by DNS; and listening with
 //! errors a person can act on.
 
-use std::error::Error as _;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,7 +24,10 @@ const STREAM_WINDOW: u32 = 256 * 1_024;
 const CONNECTION_WINDOW: u32 = 1_024 * 1_024;
 
 /// The transport of one node.
-pub(super) fn build(keys: &Keypair, quic: bool) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+pub(super) fn build(
+    keys: &Keypair,
+    quic: bool,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     // Without a readable resolver configuration names cannot be dialled, and numbers still can.
     match dns::tokio::Transport::system(unresolved(keys, quic)?) {
         Ok(resolving) => Ok(resolving.boxed()),
@@ -44,7 +46,8 @@ fn unresolved(keys: &Keypair, quic: bool) -> Result<Boxed<(PeerId, StreamMuxerBo
         let mut config = quic::Config::new(keys);
         config.max_stream_data = STREAM_WINDOW;
         config.max_connection_data = CONNECTION_WINDOW;
-        let quic = quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+        let quic = quic::tokio::Transport::new(config)
+            .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
         OptionalTransport::some(quic)
     } else {
         OptionalTransport::none()
@@ -65,28 +68,51 @@ pub(super) fn listen<B: NetworkBehaviour>(
     swarm: &mut Swarm<B>,
     address: &Multiaddr,
 ) -> Result<ListenerId, NetError> {
-    let parts: Vec<Protocol<'_>> = address.iter().collect();
-    let tcp = match parts.as_slice() {
-        [ip, Protocol::Tcp(port)] => numeric(ip).map(|ip| SocketAddr::new(ip, *port)),
-        [ip, Protocol::Udp(_), Protocol::QuicV1] if numeric(ip).is_some() => None,
-        _ => {
-            let why = "expected /ip4/…/tcp/PORT, /ip6/…/tcp/PORT or /ip4/…/udp/PORT/quic-v1".into();
-            return Err(NetError::Address { address: address.clone(), why });
-        }
+    let refuse = |why: &str| NetError::Address {
+        address: address.clone(),
+        why: why.into(),
     };
-    if let Some(socket) = tcp.filter(|socket| socket.port() != 0) {
-        // libp2p shares its listening port (SO_REUSEPORT), so a second node of the same user would silently take
-        // half of the first one's connections. A listener that does not share finds the port taken.
-        if let Err(error) = TcpListener::bind(socket) {
-            return Err(explain(address, &error));
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    // libp2p shares its listening port (SO_REUSEPORT), so a second node of the same user would silently take half
+    // of the first one's connections. A socket that does not share finds the port taken, and has the system's plain
+    // error, which the transports wrap beyond recognition.
+    let probe = match parts.as_slice() {
+        [ip, Protocol::Tcp(port)] => numeric(ip).map(|ip| TcpListener::bind((ip, *port)).map(drop)),
+        [ip, Protocol::Udp(port), Protocol::QuicV1] => {
+            numeric(ip).map(|ip| UdpSocket::bind((ip, *port)).map(drop))
         }
+        _ => None,
+    };
+    match probe {
+        None => {
+            return Err(refuse(
+                "expected /ip4/…/tcp/PORT, /ip6/…/tcp/PORT or /ip4/…/udp/PORT/quic-v1",
+            ));
+        }
+        Some(Err(error)) => {
+            return Err(match error.kind() {
+                io::ErrorKind::AddrInUse => NetError::PortInUse {
+                    address: address.clone(),
+                },
+                io::ErrorKind::PermissionDenied => NetError::Permission {
+                    address: address.clone(),
+                },
+                io::ErrorKind::AddrNotAvailable => {
+                    refuse("this machine does not have that IP address")
+                }
+                _ => refuse(&error.to_string()),
+            });
+        }
+        Some(Ok(())) => {}
     }
-    swarm.listen_on(address.clone()).map_err(|error| match error {
-        TransportError::MultiaddrNotSupported(_) => {
-            NetError::Address { address: address.clone(), why: "this kind of address is not supported".into() }
-        }
-        TransportError::Other(error) => explain(address, &error),
-    })
+    swarm
+        .listen_on(address.clone())
+        .map_err(|error| match error {
+            TransportError::MultiaddrNotSupported(_) => {
+                refuse("this kind of address is not supported")
+            }
+            TransportError::Other(error) => refuse(&error.to_string()),
+        })
 }
 
 fn numeric(part: &Protocol<'_>) -> Option<IpAddr> {
@@ -94,30 +120,6 @@ fn numeric(part: &Protocol<'_>) -> Option<IpAddr> {
         Protocol::Ip4(ip) => Some(IpAddr::V4(*ip)),
         Protocol::Ip6(ip) => Some(IpAddr::V6(*ip)),
         _ => None,
-    }
-}
-
-fn explain(address: &Multiaddr, error: &io::Error) -> NetError {
-    let address = address.clone();
-    // The transports wrap the system's error several times; the innermost one says what happened.
-    let mut kind = error.kind();
-    let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = inner {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            kind = io.kind();
-            // An io::Error made from another error shows it by `get_ref`, not by `source`.
-            inner = io.get_ref().map(|e| e as &(dyn std::error::Error + 'static)).or_else(|| io.source());
-        } else {
-            inner = error.source();
-        }
-    }
-    match kind {
-        io::ErrorKind::AddrInUse => NetError::PortInUse { address },
-        io::ErrorKind::PermissionDenied => NetError::Permission { address },
-        io::ErrorKind::AddrNotAvailable => {
-            NetError::Address { address, why: "this machine does not have that IP address".into() }
-        }
-        _ => NetError::Address { address, why: error.to_string() },
     }
 }
 
@@ -131,7 +133,11 @@ impl<T: Transport + Unpin> Transport for FreshPort<T> {
     type ListenerUpgrade = T::ListenerUpgrade;
     type Dial = T::Dial;
 
-    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+    fn listen_on(
+        &mut self,
+        id: ListenerId,
+        address: Multiaddr,
+    ) -> Result<(), TransportError<Self::Error>> {
         self.0.listen_on(id, address)
     }
 
@@ -139,8 +145,18 @@ impl<T: Transport + Unpin> Transport for FreshPort<T> {
         self.0.remove_listener(id)
     }
 
-    fn dial(&mut self, address: Multiaddr, opts: DialOpts) -> Result<Self::Dial, TransportError<Self::Error>> {
-        self.0.dial(address, DialOpts { port_use: PortUse::New, ..opts })
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        opts: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        self.0.dial(
+            address,
+            DialOpts {
+                port_use: PortUse::New,
+                ..opts
+            },
+        )
     }
 
     fn poll(

@@ -237,7 +237,13 @@ impl Tap {
     /// A tap that holds up to `capacity` frames, and where to read them.
     pub fn new(capacity: usize) -> (Self, mpsc::Receiver<TapFrame>) {
         let (frames, receiver) = mpsc::channel(capacity);
-        (Self { frames, lost: Arc::new(AtomicU64::new(0)) }, receiver)
+        (
+            Self {
+                frames,
+                lost: Arc::new(AtomicU64::new(0)),
+            },
+            receiver,
+        )
     }
 
     /// Frames that did not fit. A test that wants to have seen everything asserts 0.
@@ -245,8 +251,19 @@ impl Tap {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn see(&self, from: [u8; 32], to: [u8; 32], bytes: &[u8; FRAME_LEN], at_write: bool) {
-        let frame = TapFrame { from, to, bytes: Box::new(*bytes), at_write };
+    pub(crate) fn see(
+        &self,
+        from: [u8; 32],
+        to: [u8; 32],
+        bytes: &[u8; FRAME_LEN],
+        at_write: bool,
+    ) {
+        let frame = TapFrame {
+            from,
+            to,
+            bytes: Box::new(*bytes),
+            at_write,
+        };
         if self.frames.try_send(frame).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -255,7 +272,9 @@ impl Tap {
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tap").field("lost", &self.lost()).finish_non_exhaustive()
+        f.debug_struct("Tap")
+            .field("lost", &self.lost())
+            .finish_non_exhaustive()
     }
 }
 

@@ -272,7 +272,10 @@ mod tests {
         let (mut moved, whole) = (chain(), chain());
         moved.forget_before(103);
         assert!(moved.parked(102, 0).is_none());
-        assert_eq!(moved.parked(105, 3).unwrap().id(), whole.parked(105, 3).unwrap().id());
+        assert_eq!(
+            moved.parked(105, 3).unwrap().id(),
+            whole.parked(105, 3).unwrap().id()
+        );
         let slot = 104 * DAY / SLOT;
         let id = |chain: &BoxChain| chain.live(slot, 1, SLOT, DAY).unwrap().id();
         assert_eq!(id(&moved), id(&whole));
@@ -282,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_sealed_frame_opens_only_with_its_own_box() {
-        let (one, two) = (chain().parked(100, 0).unwrap(), chain().parked(100, 1).unwrap());
+        let (one, two) = (
+            chain().parked(100, 0).unwrap(),
+            chain().parked(100, 1).unwrap(),
+        );
         let frame = [9; FRAME_LEN];
         let sealed = one.seal(&frame);
         assert_eq!(sealed.len(), SEALED_LEN);
@@ -305,13 +311,19 @@ mod tests {
             order.sort_unstable();
             assert_eq!(order, [0, 1, 2, 3, 4, 5]);
         }
-        assert!(firsts.iter().all(|count| (60..140).contains(count)), "{firsts:?}");
+        assert!(
+            firsts.iter().all(|count| (60..140).contains(count)),
+            "{firsts:?}"
+        );
         assert!(chain.parked(100, 0).unwrap().holder_order(0).is_empty());
     }
 
     #[test]
     fn debug_shows_no_key() {
-        assert_eq!(format!("{:?}", chain().parked(100, 0).unwrap()), "BoxKeys(…)");
+        assert_eq!(
+            format!("{:?}", chain().parked(100, 0).unwrap()),
+            "BoxKeys(…)"
+        );
         assert_eq!(format!("{:?}", chain()), "BoxChain { day: 100, .. }");
     }
 }

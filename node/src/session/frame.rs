@@ -215,28 +215,50 @@ mod tests {
     }
 
     fn fragment() -> impl Strategy<Value = Fragment> {
-        (any::<[u8; 16]>(), any::<u32>(), 1u8..=64, any::<u8>(), 1..=FRAGMENT_LEN, any::<u8>()).prop_map(
-            |(id, seq, count, index, len, byte)| {
-                let index = index % count;
-                let len = if index + 1 == count { len } else { FRAGMENT_LEN };
-                Fragment { id, seq, index, count, data: vec![byte; len] }
-            },
+        (
+            any::<[u8; 16]>(),
+            any::<u32>(),
+            1u8..=64,
+            any::<u8>(),
+            1..=FRAGMENT_LEN,
+            any::<u8>(),
         )
+            .prop_map(|(id, seq, count, index, len, byte)| {
+                let index = index % count;
+                let len = if index + 1 == count {
+                    len
+                } else {
+                    FRAGMENT_LEN
+                };
+                Fragment {
+                    id,
+                    seq,
+                    index,
+                    count,
+                    data: vec![byte; len],
+                }
+            })
     }
 
     fn frame() -> impl Strategy<Value = Frame> {
         let root = proptest::option::of(any::<(u32, [u8; 8])>());
         let acks = proptest::collection::vec(ack(), 0..=MAX_ACKS);
-        (any::<bool>(), root, any::<u64>(), any::<u32>(), acks, proptest::option::of(fragment())).prop_map(
-            |(slow, root, live_until, base_seq, acks, fragment)| Frame {
+        (
+            any::<bool>(),
+            root,
+            any::<u64>(),
+            any::<u32>(),
+            acks,
+            proptest::option::of(fragment()),
+        )
+            .prop_map(|(slow, root, live_until, base_seq, acks, fragment)| Frame {
                 slow,
                 root,
                 live_until,
                 base_seq,
                 acks,
                 fragment,
-            },
-        )
+            })
     }
 
     proptest! {
@@ -272,12 +294,30 @@ mod tests {
 
     #[test]
     fn malformed_frames_are_refused() {
-        let fragment = Fragment { id: [1; 16], seq: 1, index: 0, count: 2, data: vec![1; FRAGMENT_LEN] };
-        let good = Frame { fragment: Some(fragment), ..Frame::default() }.encode();
+        let fragment = Fragment {
+            id: [1; 16],
+            seq: 1,
+            index: 0,
+            count: 2,
+            data: vec![1; FRAGMENT_LEN],
+        };
+        let good = Frame {
+            fragment: Some(fragment),
+            ..Frame::default()
+        }
+        .encode();
         assert!(Frame::decode(&good).is_some());
         // version, unknown flag, ack count, reserved byte, unused ack, index = count, count 0, count 65, short middle piece
         let changes: [(usize, u8); 9] = [
-            (0, 2), (1, 1 | 8), (2, 9), (3, 1), (30, 1), (184, 2), (185, 0), (185, 65), (186, 0),
+            (0, 2),
+            (1, 1 | 8),
+            (2, 9),
+            (3, 1),
+            (30, 1),
+            (184, 2),
+            (185, 0),
+            (185, 65),
+            (186, 0),
         ];
         for (at, value) in changes {
             let mut bad = good.clone();

@@ -109,7 +109,9 @@ pub struct HelloSecrets {
 
 impl std::fmt::Debug for HelloSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HelloSecrets").field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("HelloSecrets")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 

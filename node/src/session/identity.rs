@@ -200,7 +200,10 @@ mod tests {
         let mut seen = Vec::new();
         for day in [0, 1, 20_000, u32::MAX] {
             let blinded = secret.blinded(&[2; 32], day);
-            assert_eq!(Some(blinded.public()), secret.public().blinded(&[2; 32], day));
+            assert_eq!(
+                Some(blinded.public()),
+                secret.public().blinded(&[2; 32], day)
+            );
             let key = VerifyingKey::from_bytes(&blinded.public()).unwrap();
             let signature = Signature::from_bytes(&blinded.sign(b"read"));
             key.verify_strict(b"read", &signature).unwrap();
@@ -228,7 +231,10 @@ mod tests {
         for torsion in &curve25519_dalek::constants::EIGHT_TORSION {
             let mixed = (point + torsion).compress().to_bytes();
             let pure = torsion.compress().to_bytes();
-            assert_eq!(ContactKey::from_bytes(mixed).is_some(), mixed == *good.as_bytes());
+            assert_eq!(
+                ContactKey::from_bytes(mixed).is_some(),
+                mixed == *good.as_bytes()
+            );
             assert_eq!(ContactKey::from_bytes(pure), None);
         }
         assert_eq!(ContactKey::from_bytes([0xff; 32]), None);
@@ -238,6 +244,9 @@ mod tests {
     fn debug_shows_no_secret() {
         let secret = ContactSecret::from_bytes([0xab; 32]);
         assert_eq!(format!("{secret:?}"), "ContactSecret(…)");
-        assert_eq!(format!("{:?}", secret.blinded(&[0; 32], 1)), "BlindedSecret(…)");
+        assert_eq!(
+            format!("{:?}", secret.blinded(&[0; 32], 1)),
+            "BlindedSecret(…)"
+        );
     }
 }

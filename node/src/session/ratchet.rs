@@ -10,8 +10,8 @@
 //! chain. Not here: fragments and order (`conversation`). SPEC §4.3.
 
 use hkdf::Hkdf;
-use vodozemac::olm::{Message, OlmMessage, Session, SessionConfig, SessionKeys, SessionPickle};
 use vodozemac::Curve25519PublicKey;
+use vodozemac::olm::{Message, OlmMessage, Session, SessionConfig, SessionKeys, SessionPickle};
 use zeroize::Zeroizing;
 
 const ROOT_STEP: &[u8] = b"OLM_RATCHET";
@@ -178,7 +178,10 @@ mod tests {
         let first = a.encrypt(b"x").unwrap();
         // Decryption succeeds only if vodozemac's HKDF gave the chain key ours gave.
         assert_eq!(b.decrypt(&first).unwrap(), b"x");
-        assert!(b.session.active_sending_state().is_none(), "the unused chain is gone");
+        assert!(
+            b.session.active_sending_state().is_none(),
+            "the unused chain is gone"
+        );
     }
 
     #[test]
@@ -192,7 +195,11 @@ mod tests {
         let last = bad.len() - 1;
         bad[last] ^= 1;
         assert_eq!(b.decrypt(&bad), Err(RatchetError::Undecryptable));
-        assert_eq!(b.decrypt(&texts[7]).unwrap(), [7], "a failure changes nothing");
+        assert_eq!(
+            b.decrypt(&texts[7]).unwrap(),
+            [7],
+            "a failure changes nothing"
+        );
         assert!(b.decrypt(b"").is_err() && b.decrypt(&[3; 200]).is_err());
     }
 
@@ -207,12 +214,18 @@ mod tests {
         let mut a = Ratchet::from_bytes(&a.to_bytes()).unwrap();
         let text = b.encrypt(b"back").unwrap();
         assert_eq!(a.decrypt(&text).unwrap(), b"back");
-        assert_eq!(Ratchet::from_bytes(b"{}").unwrap_err(), RatchetError::Damaged);
+        assert_eq!(
+            Ratchet::from_bytes(b"{}").unwrap_err(),
+            RatchetError::Damaged
+        );
     }
 
     #[test]
     fn small_order_keys_are_refused() {
-        assert_eq!(Ratchet::initiator(&[1; 32], &[2; 32], &[0; 32]).unwrap_err(), RatchetError::WeakKey);
+        assert_eq!(
+            Ratchet::initiator(&[1; 32], &[2; 32], &[0; 32]).unwrap_err(),
+            RatchetError::WeakKey
+        );
         assert_eq!(format!("{:?}", pair().0), "Ratchet(…)");
     }
 }

@@ -27,7 +27,7 @@ const CACHE: u64 = 256 << 10;
 const WRITE_BUFFER: u64 = 512 << 10;
 /// Sealed journals at most, bytes; fjall takes no less.
 const JOURNALS: u64 = 64 << 20;
-/// Open table files at most.
+/// Table files kept open at most.
 const FILES: usize = 32;
 
 const STATE: &str = "state";
@@ -44,12 +44,12 @@ pub struct DiskBackend {
 struct Shared {
     dir: PathBuf,
     /// None after a failed write, until the store has been opened again.
-    open: Mutex<Option<Open>>,
+    engine: Mutex<Option<Engine>>,
     salvaged: bool,
 }
 
 #[derive(Clone)]
-struct Open {
+struct Engine {
     database: Database,
     state: Keyspace,
     buckets: Arc<Mutex<BTreeMap<u32, Keyspace>>>,
@@ -64,11 +64,11 @@ impl DiskBackend {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, BackendError> {
         let dir = dir.as_ref().to_path_buf();
         prepare(&dir)?;
-        let (open, salvaged) = Open::open_or_repair(&dir)?;
+        let (engine, salvaged) = Engine::open_or_repair(&dir)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 dir,
-                open: Mutex::new(Some(open)),
+                engine: Mutex::new(Some(engine)),
                 salvaged,
             }),
         })
@@ -81,13 +81,13 @@ impl DiskBackend {
     }
 
     /// The store, opened again if a write failed before: fjall writes nothing more after a failure, for good reason.
-    fn database(&self) -> Result<Open, BackendError> {
-        let mut open = lock(&self.shared.open);
-        match &*open {
-            Some(open) => Ok(open.clone()),
+    fn database(&self) -> Result<Engine, BackendError> {
+        let mut engine = lock(&self.shared.engine);
+        match &*engine {
+            Some(engine) => Ok(engine.clone()),
             None => {
-                let (again, _) = Open::open_or_repair(&self.shared.dir)?;
-                *open = Some(again.clone());
+                let (again, _) = Engine::open_or_repair(&self.shared.dir)?;
+                *engine = Some(again.clone());
                 Ok(again)
             }
         }
@@ -99,7 +99,7 @@ impl DiskBackend {
 
     /// After a failed write. Readers that still hold the old handle keep the lock until they are done.
     fn close(&self) {
-        *lock(&self.shared.open) = None;
+        *lock(&self.shared.engine) = None;
     }
 }
 
@@ -150,7 +150,7 @@ impl Backend for DiskBackend {
     }
 }
 
-impl Open {
+impl Engine {
     fn open_or_repair(dir: &Path) -> Result<(Self, bool), BackendError> {
         match Self::open(dir) {
             Err(torn @ BackendError::Corrupt { .. }) => {

@@ -20,6 +20,7 @@ struct Store {
     spaces: BTreeMap<Space, BTreeMap<Vec<u8>, Vec<u8>>>,
     commits: u64,
     hook: Option<Hook>,
+    unreadable: bool,
 }
 
 type Hook = Box<dyn FnMut(u64, &Batch) -> Fault + Send>;
@@ -49,7 +50,12 @@ impl MemoryBackend {
         self.lock().hook = Some(Box::new(hook));
     }
 
-    /// Ends the injection of faults.
+    /// Whether reading fails from now on.
+    pub fn fail_reads(&self, fail: bool) {
+        self.lock().unreadable = fail;
+    }
+
+    /// Ends the injection of faults into commits.
     pub fn heal(&self) {
         self.lock().hook = None;
     }
@@ -72,6 +78,15 @@ impl MemoryBackend {
         }
     }
 
+    fn readable(&self) -> Result<MutexGuard<'_, Store>, BackendError> {
+        let store = self.lock();
+        if store.unreadable {
+            Err(BackendError::Injected)
+        } else {
+            Ok(store)
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Store> {
         // Every change below is applied by calls that cannot panic half-way, so a poisoned lock still guards a whole store.
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +96,7 @@ impl MemoryBackend {
 impl Backend for MemoryBackend {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, BackendError> {
         Ok(self
-            .lock()
+            .readable()?
             .spaces
             .get(&space)
             .and_then(|s| s.get(key))
@@ -94,7 +109,7 @@ impl Backend for MemoryBackend {
         prefix: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), BackendError> {
-        if let Some(records) = self.lock().spaces.get(&space) {
+        if let Some(records) = self.readable()?.spaces.get(&space) {
             for (key, value) in records
                 .range(prefix.to_vec()..)
                 .take_while(|(k, _)| k.starts_with(prefix))
@@ -113,7 +128,7 @@ impl Backend for MemoryBackend {
                 None
             }
         };
-        Ok(self.lock().spaces.keys().filter_map(bucket).collect())
+        Ok(self.readable()?.spaces.keys().filter_map(bucket).collect())
     }
 
     fn commit(&self, batch: &Batch) -> Result<(), BackendError> {

@@ -5,10 +5,13 @@ mod crash;
 mod inbox;
 mod limits;
 mod model;
+#[cfg(feature = "disk")]
+mod on_disk;
 mod pairwise;
 mod prekey;
 mod refusals;
 mod reopen;
+mod vectors;
 
 use ed25519_dalek::{SigningKey, hazmat::ExpandedSecretKey};
 

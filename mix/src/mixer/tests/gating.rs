@@ -110,7 +110,9 @@ fn what_ends_here_is_delivered_once_durable_and_without_delay() {
         "events do not go through the pool"
     );
     sync(&mut mixer);
-    let mut events = events(&mut mixer).into_iter();
+    let events = events(&mut mixer);
+    insta::assert_snapshot!(format!("{events:?}"), @"[Box(..), Loop(..), Reply(..)]");
+    let mut events = events.into_iter();
     assert_eq!(
         events.next(),
         Some(Event::Box {

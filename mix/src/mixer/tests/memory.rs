@@ -95,7 +95,10 @@ fn an_expired_key_is_erased_with_its_tags_and_stays_away() {
         mixer.add_key(epoch_key(&relays[0]), []),
         Err(KeyError::DuplicateEpoch(EPOCH))
     );
-    assert_eq!(mixer.drop_expired_keys(START + Span::from_secs(64)), Vec::<u32>::new());
+    assert_eq!(
+        mixer.drop_expired_keys(START + Span::from_secs(64)),
+        Vec::<u32>::new()
+    );
     assert_eq!(
         mixer.drop_expired_keys(START + Span::from_secs(65)),
         [EPOCH]

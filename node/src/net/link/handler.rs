@@ -13,15 +13,19 @@ use dht::net::Bucket;
 use libp2p::Stream;
 use libp2p::StreamProtocol;
 use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
-use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol};
+use libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use libp2p::swarm::{
+    ConnectionHandler, ConnectionHandlerEvent, StreamUpgradeError, SubstreamProtocol,
+};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use super::Frame;
 use super::reader::{Read, Reader};
 use super::shared::Shared;
 use super::writer::{TIMEOUT, Write, Writer};
-use super::Frame;
 use crate::net::types::NetDrop;
 
 /// Frames that wait for one connection.
@@ -126,7 +130,9 @@ impl Handler {
             self.outbound = Outbound::Due;
         }
         for _ in 0..TURN {
-            let Outbound::Open(writer) = &mut self.outbound else { return false };
+            let Outbound::Open(writer) = &mut self.outbound else {
+                return false;
+            };
             if writer.is_free()
                 && let Poll::Ready(Some(frame)) = self.frames.poll_recv(cx)
             {
@@ -157,7 +163,9 @@ impl Handler {
     /// Reads up to a turn of frames. `true`: there may be more to read now.
     fn poll_inbound(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..TURN {
-            let Some(reader) = &mut self.inbound else { return false };
+            let Some(reader) = &mut self.inbound else {
+                return false;
+            };
             match reader.poll(cx) {
                 Poll::Pending => return false,
                 Poll::Ready(Read::Frame) => {
@@ -216,7 +224,9 @@ impl ConnectionHandler for Handler {
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol>,
     ) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+                protocol, ..
+            }) => {
                 if let Some(old) = self.inbound.replace(Reader::new(protocol)) {
                     self.shared.count(NetDrop::SecondStream);
                     if old.is_inside() {
@@ -226,7 +236,9 @@ impl ConnectionHandler for Handler {
                     self.reports.push_back(Report::Inbound);
                 }
             }
-            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
+            ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+                protocol, ..
+            }) => {
                 self.outbound = Outbound::Open(Writer::new(protocol, TIMEOUT));
                 self.reports.push_back(Report::Ready(true));
             }
@@ -250,7 +262,8 @@ impl ConnectionHandler for Handler {
         }
         if matches!(self.outbound, Outbound::Due) {
             self.outbound = Outbound::Opening;
-            let protocol = SubstreamProtocol::new(ReadyUpgrade::new(self.shared.protocol.clone()), ());
+            let protocol =
+                SubstreamProtocol::new(ReadyUpgrade::new(self.shared.protocol.clone()), ());
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         if more {

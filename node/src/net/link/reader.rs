@@ -28,7 +28,11 @@ pub(super) struct Reader<S> {
 
 impl<S: AsyncRead + Unpin> Reader<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, frame: Box::new([0; FRAME_LEN]), filled: 0 }
+        Self {
+            stream,
+            frame: Box::new([0; FRAME_LEN]),
+            filled: 0,
+        }
     }
 
     /// Fills the frame. After [`Read::Frame`] the frame must be taken or discarded first.
@@ -94,8 +98,14 @@ mod tests {
     fn frames_are_cut_every_2048_bytes() {
         let bytes: Vec<u8> = (0..5u8).flat_map(|i| [i; FRAME_LEN]).collect();
         assert_eq!(read_all(bytes.clone()), (5, Read::End));
-        assert_eq!(read_all(bytes[..5 * FRAME_LEN - 1].to_vec()), (4, Read::Truncated));
-        assert_eq!(read_all(bytes[..4 * FRAME_LEN + 1].to_vec()), (4, Read::Truncated));
+        assert_eq!(
+            read_all(bytes[..5 * FRAME_LEN - 1].to_vec()),
+            (4, Read::Truncated)
+        );
+        assert_eq!(
+            read_all(bytes[..4 * FRAME_LEN + 1].to_vec()),
+            (4, Read::Truncated)
+        );
         assert_eq!(read_all(Vec::new()), (0, Read::End));
     }
 
@@ -105,9 +115,15 @@ mod tests {
         bytes.extend([2; FRAME_LEN]);
         let mut reader = Reader::new(Cursor::new(bytes));
         let waker = noop_waker();
-        assert_eq!(reader.poll(&mut Context::from_waker(&waker)), Poll::Ready(Read::Frame));
+        assert_eq!(
+            reader.poll(&mut Context::from_waker(&waker)),
+            Poll::Ready(Read::Frame)
+        );
         reader.discard();
-        assert_eq!(reader.poll(&mut Context::from_waker(&waker)), Poll::Ready(Read::Frame));
+        assert_eq!(
+            reader.poll(&mut Context::from_waker(&waker)),
+            Poll::Ready(Read::Frame)
+        );
         assert_eq!(reader.take()[..], [2; FRAME_LEN]);
     }
 }

@@ -104,7 +104,11 @@ impl Shared {
 
     /// Hands a frame up. Never waits: a node that cannot keep up sheds what arrives last, whoever sent it.
     pub(crate) fn deliver(&self, from: [u8; 32], packet: Frame) {
-        if self.events.try_send(NetEvent::Packet { from, packet }).is_err() {
+        if self
+            .events
+            .try_send(NetEvent::Packet { from, packet })
+            .is_err()
+        {
             self.count(NetDrop::EventsFull);
         }
     }
@@ -112,7 +116,9 @@ impl Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("drops", &self.drops()).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("drops", &self.drops())
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,13 +130,25 @@ mod tests {
     fn every_reason_has_its_own_counter() {
         let (events, _keep) = mpsc::channel(1);
         let protocol = StreamProtocol::new("/x");
-        let shared = Shared::new([0; 32], protocol, std::sync::Arc::new(|| 0), (1, 1), events, None);
+        let shared = Shared::new(
+            [0; 32],
+            protocol,
+            std::sync::Arc::new(|| 0),
+            (1, 1),
+            events,
+            None,
+        );
         for (at, reason) in DROPS.iter().enumerate() {
             // A reason listed twice would count at the first place only.
             shared.count_many(*reason, at as u64 + 1);
         }
         let counted = shared.drops();
         assert_eq!(counted.len(), DROPS.len());
-        assert!(DROPS.iter().enumerate().all(|(at, reason)| counted[reason] == at as u64 + 1));
+        assert!(
+            DROPS
+                .iter()
+                .enumerate()
+                .all(|(at, reason)| counted[reason] == at as u64 + 1)
+        );
     }
 }

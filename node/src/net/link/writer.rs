@@ -39,7 +39,13 @@ pub(super) struct Writer<S> {
 impl<S: AsyncWrite + Unpin> Writer<S> {
     /// `patience`: how long the stream may take nothing, usually [`TIMEOUT`].
     pub(super) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, frame: None, unflushed: false, stall: None, patience }
+        Self {
+            stream,
+            frame: None,
+            unflushed: false,
+            stall: None,
+            patience,
+        }
     }
 
     /// Room for the next frame.
@@ -93,7 +99,9 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
 
     fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<Write> {
         let patience = self.patience;
-        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         stall.as_mut().poll(cx).map(|()| Write::Stalled)
     }
 }
@@ -111,7 +119,11 @@ mod tests {
     }
 
     impl AsyncWrite for Narrow {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             let count = bytes.len().min(self.room).min(700);
             if count == 0 {
                 return Poll::Pending;
@@ -132,13 +144,28 @@ mod tests {
 
     #[tokio::test]
     async fn partial_writes_add_up_and_a_stall_is_noticed() {
-        let mut writer = Writer::new(Narrow { room: 3 * FRAME_LEN / 2, taken: Vec::new() }, Duration::from_millis(20));
+        let mut writer = Writer::new(
+            Narrow {
+                room: 3 * FRAME_LEN / 2,
+                taken: Vec::new(),
+            },
+            Duration::from_millis(20),
+        );
         writer.start(Box::new([1; FRAME_LEN]));
-        assert!(matches!(futures::future::poll_fn(|cx| writer.poll(cx)).await, Write::Done(_)));
-        assert!(matches!(futures::future::poll_fn(|cx| writer.poll(cx)).await, Write::Idle));
+        assert!(matches!(
+            futures::future::poll_fn(|cx| writer.poll(cx)).await,
+            Write::Done(_)
+        ));
+        assert!(matches!(
+            futures::future::poll_fn(|cx| writer.poll(cx)).await,
+            Write::Idle
+        ));
         writer.start(Box::new([2; FRAME_LEN]));
         // Nothing but the timer can wake this.
-        assert!(matches!(futures::future::poll_fn(|cx| writer.poll(cx)).await, Write::Stalled));
+        assert!(matches!(
+            futures::future::poll_fn(|cx| writer.poll(cx)).await,
+            Write::Stalled
+        ));
         assert!(writer.is_inside());
         assert_eq!(writer.stream.taken[..FRAME_LEN], [1; FRAME_LEN]);
         assert_eq!(writer.stream.taken.len(), 3 * FRAME_LEN / 2);

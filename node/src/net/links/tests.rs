@@ -16,7 +16,12 @@ fn address(port: u16) -> Multiaddr {
 }
 
 fn want(manager: &mut LinkManager, now: u64, ids: &[Id]) {
-    manager.handle_wanted(now, ids.iter().map(|id| (*id, vec![address(u16::from(id[0]))])).collect());
+    manager.handle_wanted(
+        now,
+        ids.iter()
+            .map(|id| (*id, vec![address(u16::from(id[0]))]))
+            .collect(),
+    );
 }
 
 fn actions(manager: &mut LinkManager) -> Vec<Action> {
@@ -146,7 +151,12 @@ fn at_the_caps() {
     });
     manager.handle_wanted(0, many.collect());
     assert_eq!(manager.wanted.len(), WANTED_CAP);
-    assert!(manager.wanted.values().all(|w| w.addresses.len() == ADDRESSES));
+    assert!(
+        manager
+            .wanted
+            .values()
+            .all(|w| w.addresses.len() == ADDRESSES)
+    );
     let first = dialed(&mut manager);
     assert_eq!(first.len(), DIALS);
     // Each answer makes room for one more.
@@ -164,26 +174,48 @@ fn bootstrap_is_dialled_while_few_are_connected() {
     manager.handle_bootstrap(0, vec![address(1), address(2), address(2)]);
     let dials = actions(&mut manager);
     assert_eq!(dials.len(), 2);
-    assert_eq!(dials[1], Action::DialBootstrap { index: 1, address: address(2) });
+    assert_eq!(
+        dials[1],
+        Action::DialBootstrap {
+            index: 1,
+            address: address(2)
+        }
+    );
     manager.handle_bootstrap_is_self(0);
     manager.handle_bootstrap_dialed(0, 1, None);
     let at = manager.poll_timeout().unwrap();
     assert!((250..=500).contains(&at));
     for i in 1..=4 {
-        manager.handle_connected(at, [i; 32]);
+        manager.handle_connected(1, [i; 32]);
     }
     // Enough company: no more dials, and no timer for them.
     manager.handle_timeout(at);
-    assert!(actions(&mut manager).iter().all(|action| !matches!(action, Action::DialBootstrap { .. })));
+    assert!(
+        actions(&mut manager)
+            .iter()
+            .all(|action| !matches!(action, Action::DialBootstrap { .. }))
+    );
     manager.handle_disconnected(at + 1, [4; 32]);
-    assert_eq!(actions(&mut manager), [Action::DialBootstrap { index: 1, address: address(2) }]);
+    assert_eq!(
+        actions(&mut manager),
+        [Action::DialBootstrap {
+            index: 1,
+            address: address(2)
+        }]
+    );
     manager.handle_bootstrap_dialed(at + 2, 1, Some(LARGE));
     manager.handle_connected(at + 2, LARGE);
     manager.handle_disconnected(at + 3, LARGE);
     let again = manager.bootstrap[1].retry.at;
     assert!((at + 253..=at + 503).contains(&again));
     manager.handle_timeout(again);
-    assert_eq!(actions(&mut manager), [Action::DialBootstrap { index: 1, address: address(2) }]);
+    assert_eq!(
+        actions(&mut manager),
+        [Action::DialBootstrap {
+            index: 1,
+            address: address(2)
+        }]
+    );
 }
 
 #[test]
@@ -218,7 +250,9 @@ fn only_connections_nobody_needs_are_pruned() {
     manager.handle_timeout(70_000);
     assert_eq!(actions(&mut manager), [Action::Prune]);
     manager.handle_prune(70_000, &mesh);
-    let gone: Vec<Action> = [14u8, 15, 16].map(|i| Action::Disconnect { id: [i; 32] }).into();
+    let gone: Vec<Action> = [14u8, 15, 16]
+        .map(|i| Action::Disconnect { id: [i; 32] })
+        .into();
     assert_eq!(actions(&mut manager), gone);
     for i in 13..=16u8 {
         manager.handle_disconnected(70_001, [i; 32]);

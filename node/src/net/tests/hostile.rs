@@ -13,8 +13,8 @@ use libp2p::core::{Endpoint, OutboundUpgrade};
 use libp2p::swarm::behaviour::FromSwarm;
 use libp2p::swarm::handler::OneShotHandler;
 use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use libp2p::{PeerId, Stream, StreamProtocol};
 
@@ -101,7 +101,12 @@ impl NetworkBehaviour for Raw {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer: PeerId, _: ConnectionId, event: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        peer: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
         match event {
             Ok(Done(Some(stream))) => self.kept.push(stream),
             Ok(Done(None)) => {
@@ -135,8 +140,12 @@ fn raw(secret: u8, to: &Node, blurts: Vec<Vec<u8>>) -> [u8; 32] {
         orders: VecDeque::new(),
     };
     let idle = swarm::Config::with_tokio_executor().with_idle_connection_timeout(LIMIT);
-    let mut swarm =
-        Swarm::new(transport::build(&keys, false).unwrap(), behaviour, keys.public().to_peer_id(), idle);
+    let mut swarm = Swarm::new(
+        transport::build(&keys, false).unwrap(),
+        behaviour,
+        keys.public().to_peer_id(),
+        idle,
+    );
     swarm.dial(to.address.clone()).unwrap();
     tokio::spawn(async move {
         loop {
@@ -172,7 +181,13 @@ async fn half_frames_are_counted_and_whole_ones_arrive() {
     let mut a = start(config(62)).await;
     let noise: Vec<u8> = (0..FRAME_LEN * 3).map(|i| (i * 131 % 251) as u8).collect();
     // Two and a half frames; three whole ones; one byte; nothing at all; three again.
-    let blurts = vec![noise[..FRAME_LEN * 5 / 2].to_vec(), noise.clone(), vec![1], Vec::new(), noise];
+    let blurts = vec![
+        noise[..FRAME_LEN * 5 / 2].to_vec(),
+        noise.clone(),
+        vec![1],
+        Vec::new(),
+        noise,
+    ];
     let peer = raw(63, &a, blurts);
     for _ in 0..8 {
         a.until("packet", |event| match event {
@@ -184,7 +199,9 @@ async fn half_frames_are_counted_and_whole_ones_arrive() {
         })
         .await;
     }
-    let counters = a.counted("truncated", |c| c.dropped(NetDrop::Truncated) == 2).await;
+    let counters = a
+        .counted("truncated", |c| c.dropped(NetDrop::Truncated) == 2)
+        .await;
     assert_eq!(counters.packets_in, 8);
     // Still alive, and the connection too.
     assert_eq!(counters.peers, 1);
@@ -199,18 +216,28 @@ async fn a_peer_that_does_not_read_fills_its_queue_and_loses_its_link() {
     let mut sent = 0;
     while a.counters().await.dropped(NetDrop::QueueFull) < 100 {
         for _ in 0..link::QUEUE {
-            a.send(NetCommand::Send { to: peer, packet: Box::new([1; FRAME_LEN]) }).await;
+            a.send(NetCommand::Send {
+                to: peer,
+                packet: Box::new([1; FRAME_LEN]),
+            })
+            .await;
             sent += 1;
         }
         assert!(sent < 100_000, "the queue has no end");
     }
     // Five seconds without a byte going: the link goes down, and what was queued is counted.
-    a.until("link down", |event| matches!(event, NetEvent::LinkDown(id) if id == peer).then_some(())).await;
+    a.until("link down", |event| {
+        matches!(event, NetEvent::LinkDown(id) if id == peer).then_some(())
+    })
+    .await;
     let counters = a.counted("all accounted for", |c| c.connections == 0).await;
     assert_eq!(counters.dropped(NetDrop::WriteTimeout), 1);
     let lost = counters.dropped(NetDrop::LinkClosed);
     assert!((1..=link::QUEUE as u64 + 1).contains(&lost), "{lost}");
-    assert_eq!(counters.packets_out + counters.dropped(NetDrop::QueueFull) + lost, sent);
+    assert_eq!(
+        counters.packets_out + counters.dropped(NetDrop::QueueFull) + lost,
+        sent
+    );
 }
 
 #[tokio::test]
@@ -222,7 +249,8 @@ async fn a_flood_is_cut_to_the_rate_of_one_peer() {
     for i in 0..50 {
         a.packet(&b, i).await;
     }
-    b.counted("the rest", |c| c.dropped(NetDrop::RateLimited) == 30).await;
+    b.counted("the rest", |c| c.dropped(NetDrop::RateLimited) == 30)
+        .await;
     for i in 0..20 {
         assert_eq!(b.recv().await, i);
     }
@@ -240,14 +268,21 @@ async fn a_node_that_does_not_listen_to_its_network_sheds_packets_only() {
     let shed = counters.dropped(NetDrop::EventsFull);
     assert!((52..60).contains(&shed), "{shed}");
     a.stop().await;
-    b.until("link down", |event| matches!(event, NetEvent::LinkDown(_)).then_some(())).await;
+    b.until("link down", |event| {
+        matches!(event, NetEvent::LinkDown(_)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn packets_without_a_link_are_counted() {
     let (a, b) = (start(config(70)).await, start(config(71)).await);
     a.packet(&b, 1).await;
-    a.send(NetCommand::Send { to: [0xff; 32], packet: Box::new([0; FRAME_LEN]) }).await;
+    a.send(NetCommand::Send {
+        to: [0xff; 32],
+        packet: Box::new([0; FRAME_LEN]),
+    })
+    .await;
     assert_eq!(a.counters().await.dropped(NetDrop::NoLink), 2);
 }
 
@@ -263,6 +298,8 @@ async fn connections_beyond_the_cap_are_refused() {
         config.bootstrap = vec![a.address.clone()];
         others.push(start(config).await);
     }
-    let counters = a.counted("refused", |c| c.dropped(NetDrop::ConnectionDenied) >= 2).await;
+    let counters = a
+        .counted("refused", |c| c.dropped(NetDrop::ConnectionDenied) >= 2)
+        .await;
     assert!(counters.peers <= 2, "{counters:?}");
 }

@@ -4,12 +4,19 @@
 use super::*;
 
 /// Answers every bundle with `verdict` until the end of the test and passes on what arrived.
-fn judge(mut node: Node, verdict: impl Fn(&[u8]) -> Verdict + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+fn judge(
+    mut node: Node,
+    verdict: impl Fn(&[u8]) -> Verdict + Send + 'static,
+) -> mpsc::Receiver<Vec<u8>> {
     let (seen, arrived) = mpsc::channel(64);
     tokio::spawn(async move {
         while let Some(event) = node.net.events.recv().await {
             if let NetEvent::Gossip { ticket, data } = event {
-                node.send(NetCommand::Verdict { ticket, verdict: verdict(&data) }).await;
+                node.send(NetCommand::Verdict {
+                    ticket,
+                    verdict: verdict(&data),
+                })
+                .await;
                 if seen.send(data).await.is_err() {
                     return;
                 }
@@ -33,7 +40,10 @@ async fn an_accepted_bundle_reaches_eight_nodes() {
     last.bootstrap = vec![hub.address.clone()];
     let last = start(last).await;
     // Published before anybody is connected: it waits and goes out when somebody listens.
-    last.send(NetCommand::Publish { data: b"bundle".to_vec() }).await;
+    last.send(NetCommand::Publish {
+        data: b"bundle".to_vec(),
+    })
+    .await;
     others.push(hub);
     for node in others {
         arrived.push(judge(node, |_| Verdict::Accept));
@@ -58,15 +68,36 @@ async fn a_rejected_bundle_goes_no_further() {
         outer.push(node);
     }
     let commands = middle.net.commands.clone();
-    let mut seen = judge(middle, |data| if data == b"bad" { Verdict::Reject } else { Verdict::Accept });
+    let mut seen = judge(middle, |data| {
+        if data == b"bad" {
+            Verdict::Reject
+        } else {
+            Verdict::Accept
+        }
+    });
     let (to, from) = (outer.pop().unwrap(), outer.pop().unwrap());
     let mut reached = judge(to, |_| Verdict::Accept);
-    from.send(NetCommand::Publish { data: b"bad".to_vec() }).await;
-    assert_eq!(within("bad at the middle", seen.recv()).await.unwrap(), b"bad");
-    from.send(NetCommand::Publish { data: b"good".to_vec() }).await;
-    assert_eq!(within("good at the middle", seen.recv()).await.unwrap(), b"good");
+    from.send(NetCommand::Publish {
+        data: b"bad".to_vec(),
+    })
+    .await;
+    assert_eq!(
+        within("bad at the middle", seen.recv()).await.unwrap(),
+        b"bad"
+    );
+    from.send(NetCommand::Publish {
+        data: b"good".to_vec(),
+    })
+    .await;
+    assert_eq!(
+        within("good at the middle", seen.recv()).await.unwrap(),
+        b"good"
+    );
     // Had the first been forwarded, it would be here first: one connection keeps the order.
-    assert_eq!(within("good at the end", reached.recv()).await.unwrap(), b"good");
+    assert_eq!(
+        within("good at the end", reached.recv()).await.unwrap(),
+        b"good"
+    );
     let (reply, counters) = oneshot::channel();
     commands.send(NetCommand::Counters(reply)).await.unwrap();
     assert_eq!(counters.await.unwrap().dropped(NetDrop::GossipRejected), 1);
@@ -99,8 +130,20 @@ async fn a_newcomer_finds_records_through_one_bootstrap_peer() {
         config.bootstrap = vec![hub.address.clone()];
         let server = start(config).await;
         let value = vec![secret; 9_000];
-        server.send(NetCommand::Serve { key, value, ttl_ms: 600_000 }).await;
-        server.send(NetCommand::Serve { key: [secret; 32], value: vec![secret], ttl_ms: 600_000 }).await;
+        server
+            .send(NetCommand::Serve {
+                key,
+                value,
+                ttl_ms: 600_000,
+            })
+            .await;
+        server
+            .send(NetCommand::Serve {
+                key: [secret; 32],
+                value: vec![secret],
+                ttl_ms: 600_000,
+            })
+            .await;
         assert_eq!(server.counters().await.served, 2);
         servers.push(server);
     }
@@ -116,7 +159,11 @@ async fn a_newcomer_finds_records_through_one_bootstrap_peer() {
     assert_eq!(first, [[51]]);
     // One value is enough, unless several are asked for.
     assert_eq!(find(&mut newcomer, key, false).await.len(), 1);
-    let mut both: Vec<u8> = find(&mut newcomer, key, true).await.iter().map(|value| value[0]).collect();
+    let mut both: Vec<u8> = find(&mut newcomer, key, true)
+        .await
+        .iter()
+        .map(|value| value[0])
+        .collect();
     both.sort_unstable();
     assert_eq!(both, [51, 52]);
     assert_eq!(find(&mut newcomer, [1; 32], true).await, [[0u8; 0]; 0]);

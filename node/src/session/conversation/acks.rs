@@ -32,7 +32,8 @@ pub(crate) struct AckQueue {
 impl AckQueue {
     pub(crate) fn delivered(&mut self, now: u64, id: &MessageId, at: u64, slow: bool) {
         let prefix = prefix(id);
-        self.waiting.retain(|out| !(out.ack.prefix == prefix && is_partial(out)));
+        self.waiting
+            .retain(|out| !(out.ack.prefix == prefix && is_partial(out)));
         self.push(prefix, AckKind::Delivered(at), now, 1, slow);
     }
 
@@ -43,7 +44,8 @@ impl AckQueue {
     /// `bits` of the message are here; said after a pause without further fragments.
     pub(crate) fn partial(&mut self, due: u64, id: &MessageId, bits: u64, slow: bool) {
         let prefix = prefix(id);
-        self.waiting.retain(|out| !(out.ack.prefix == prefix && is_partial(out)));
+        self.waiting
+            .retain(|out| !(out.ack.prefix == prefix && is_partial(out)));
         self.push(prefix, AckKind::Partial(bits), due, 1, slow);
     }
 
@@ -53,7 +55,10 @@ impl AckQueue {
 
     /// Whether all that is due may take the slow class.
     pub(crate) fn all_slow(&self, now: u64) -> bool {
-        self.waiting.iter().filter(|out| out.due <= now).all(|out| out.slow)
+        self.waiting
+            .iter()
+            .filter(|out| out.due <= now)
+            .all(|out| out.slow)
     }
 
     pub(crate) fn next_due(&self) -> impl Iterator<Item = u64> + '_ {
@@ -63,11 +68,18 @@ impl AckQueue {
     /// Takes up to eight that are due.
     pub(crate) fn take(&mut self, now: u64, params: &ConversationParams) -> Vec<Ack> {
         let mut taken = Vec::new();
-        for out in self.waiting.iter_mut().filter(|out| out.due <= now).take(MAX_ACKS) {
+        for out in self
+            .waiting
+            .iter_mut()
+            .filter(|out| out.due <= now)
+            .take(MAX_ACKS)
+        {
             taken.push(out.ack);
             out.copies -= 1;
             out.round = out.round.saturating_add(1);
-            let pause = params.expected_rtt_ms.saturating_mul(1 << (2 * u32::from(out.round.min(8))));
+            let pause = params
+                .expected_rtt_ms
+                .saturating_mul(1 << (2 * u32::from(out.round.min(8))));
             out.due = now.saturating_add(pause.max(1));
         }
         self.waiting.retain(|out| out.copies > 0);
@@ -77,14 +89,24 @@ impl AckQueue {
     fn push(&mut self, prefix: [u8; 8], kind: AckKind, due: u64, copies: u8, slow: bool) {
         let ack = Ack { prefix, kind };
         // Several fragments of one repeated message ask for one answer.
-        if self.waiting.iter().any(|out| out.ack == ack && out.due <= due) {
+        if self
+            .waiting
+            .iter()
+            .any(|out| out.ack == ack && out.due <= due)
+        {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.remove(0);
             self.dropped += 1;
         }
-        self.waiting.push(AckOut { ack, due, copies, round: 0, slow });
+        self.waiting.push(AckOut {
+            ack,
+            due,
+            copies,
+            round: 0,
+            slow,
+        });
     }
 }
 

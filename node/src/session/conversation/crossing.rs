@@ -23,7 +23,11 @@ pub enum Keep {
 /// surely has; once the peer answers ours, both are on it.
 #[must_use]
 pub fn crossing(own: &ContactKey, peer: &ContactKey, own_established: bool) -> Keep {
-    if own < peer && own_established { Keep::OwnHello } else { Keep::PeerHello }
+    if own < peer && own_established {
+        Keep::OwnHello
+    } else {
+        Keep::PeerHello
+    }
 }
 
 impl Conversation {
@@ -41,8 +45,13 @@ impl Conversation {
                 self.out.messages.push_back(message);
             }
         }
-        self.out.messages.make_contiguous().sort_by_key(|message| message.submitted_at);
-        self.out.delivered.extend(std::mem::take(&mut other.out.delivered));
+        self.out
+            .messages
+            .make_contiguous()
+            .sort_by_key(|message| message.submitted_at);
+        self.out
+            .delivered
+            .extend(std::mem::take(&mut other.out.delivered));
         for seen in &other.incoming.seen {
             self.incoming.remember(seen.clone());
         }
@@ -57,6 +66,11 @@ impl Conversation {
     /// A message came through the other conversation with the same contact: it is acknowledged here
     /// too, but not told again. Call it on both for each message received while there are two.
     pub fn note_seen(&mut self, id: &MessageId, received_at: u64) {
-        self.incoming.remember(Seen { id: *id, received_at, read_at: None, slow: false });
+        self.incoming.remember(Seen {
+            id: *id,
+            received_at,
+            read_at: None,
+            slow: false,
+        });
     }
 }

@@ -22,7 +22,8 @@ const PROBE_SPAN: u32 = 14;
 const MAX_MISSING: usize = 64;
 /// An empty answer counts 2, a lost fetch 1.
 const EMPTY_COUNTS: u8 = 2;
-/// So many counts, and a place in the past is given up.
+/// So many counts, and a place is given up: four holders for a gap, two for the end of a past day.
+const GAP_TRIES: u8 = 8;
 const PARKED_TRIES: u8 = 4;
 const LIVE_TRIES: u8 = 2;
 
@@ -47,7 +48,10 @@ impl OutCursor {
         }
         let index = self.live_next;
         self.live_next += 1;
-        Some(Series::Live { slot: self.live_slot, index })
+        Some(Series::Live {
+            slot: self.live_slot,
+            index,
+        })
     }
 
     /// Live places left in the present slot.
@@ -67,7 +71,10 @@ impl OutCursor {
         }
         let index = self.parked_next;
         self.parked_next = self.parked_next.saturating_add(1);
-        Series::Parked { day: self.parked_day, index }
+        Series::Parked {
+            day: self.parked_day,
+            index,
+        }
     }
 }
 
@@ -78,6 +85,8 @@ pub(crate) struct DayState {
     pub(crate) next: u32,
     /// Places below that were not found yet.
     pub(crate) missing: BTreeSet<u32>,
+    /// When the last place was found; not saved.
+    pub(crate) found_at: u64,
 }
 
 /// What was found of a live slot.
@@ -132,7 +141,10 @@ pub(crate) struct InCursor {
 
 impl InCursor {
     pub(crate) fn new(first_day: Day) -> Self {
-        Self { first_day, ..Self::default() }
+        Self {
+            first_day,
+            ..Self::default()
+        }
     }
 
     /// The boxes worth fetching, most important first. `promised` is until when our own frames said
@@ -146,19 +158,21 @@ impl InCursor {
     ) -> Vec<InBox> {
         self.expire_flights(now);
         let mut plans = BTreeMap::new();
-        let live = promised.saturating_add(params.expected_rtt_ms) > now && params.live_per_slot > 0;
+        let live =
+            promised.saturating_add(params.expected_rtt_ms) > now && params.live_per_slot > 0;
         self.plan_live(now, live, promised, params, &mut plans);
         self.plan_sweeps(now, params, &mut plans);
         self.plan_days(now, live, params, &mut plans);
-        self.tracks.retain(|series, track| plans.contains_key(series) || track.flight.is_some());
+        self.tracks
+            .retain(|series, track| plans.contains_key(series) || track.flight.is_some());
         for (series, plan) in &plans {
             self.watch(*series, *plan, chain, params);
         }
         let Self { tracks, ids, .. } = self;
         ids.retain(|_, series| tracks.contains_key(series));
         let mut wanted: Vec<InBox> = plans
-            .iter()
-            .filter_map(|(series, _)| Some((series, self.tracks.get(series)?)))
+            .keys()
+            .filter_map(|series| Some((series, self.tracks.get(series)?)))
             .filter(|(_, track)| track.flight.is_none() && track.not_before <= now)
             .map(|(series, track)| InBox {
                 keys: track.keys.clone(),
@@ -175,8 +189,14 @@ impl InCursor {
 
     pub(crate) fn fetch_started(&mut self, now: u64, id: &[u8; 32], params: &ConversationParams) {
         if let Some(track) = self.track(id) {
-            let patience = track.plan.wait_ms.saturating_add(params.expected_rtt_ms.saturating_mul(2));
-            track.flight = Some(Flight { since: now, until: now.saturating_add(patience) });
+            let patience = track
+                .plan
+                .wait_ms
+                .saturating_add(params.expected_rtt_ms.saturating_mul(2));
+            track.flight = Some(Flight {
+                since: now,
+                until: now.saturating_add(patience),
+            });
             track.attempts = track.attempts.saturating_add(1);
         }
     }
@@ -189,7 +209,9 @@ impl InCursor {
         params: &ConversationParams,
     ) {
         let Some(track) = self.track(id) else { return };
-        let Some(flight) = track.flight.take() else { return };
+        let Some(flight) = track.flight.take() else {
+            return;
+        };
         let early = now < flight.since.saturating_add(track.plan.wait_ms / 2);
         match outcome {
             Fetched::Found => {}
@@ -209,8 +231,10 @@ impl InCursor {
     }
 
     /// The box `id` was read: what it tells about its series.
-    pub(crate) fn found(&mut self, id: &[u8; 32]) {
-        let Some(series) = self.ids.remove(id) else { return };
+    pub(crate) fn found(&mut self, now: u64, id: &[u8; 32]) {
+        let Some(series) = self.ids.remove(id) else {
+            return;
+        };
         self.tracks.remove(&series);
         match series {
             Series::Live { slot, index } => {
@@ -221,6 +245,7 @@ impl InCursor {
             Series::Parked { day, index } => {
                 let state = self.days.entry(day).or_default();
                 state.missing.remove(&index);
+                state.found_at = now;
                 if index >= state.next {
                     state.missing.extend(state.next..index);
                     state.next = index.saturating_add(1);
@@ -244,10 +269,19 @@ impl InCursor {
             }
             return;
         }
-        let Some(keys) = chain.at(series, params.live_slot_ms, params.day_ms) else { return };
+        let Some(keys) = chain.at(series, params.live_slot_ms, params.day_ms) else {
+            return;
+        };
         let id = keys.id();
         self.ids.insert(id, series);
-        let track = Track { keys, attempts: 0, tries: 0, flight: None, not_before: 0, plan };
+        let track = Track {
+            keys,
+            attempts: 0,
+            tries: 0,
+            flight: None,
+            not_before: 0,
+            plan,
+        };
         self.tracks.insert(series, track);
     }
 
@@ -263,7 +297,9 @@ impl InCursor {
     }
 
     fn attempts(&self, series: Series) -> usize {
-        self.tracks.get(&series).map_or(0, |track| usize::from(track.attempts))
+        self.tracks
+            .get(&series)
+            .map_or(0, |track| usize::from(track.attempts))
     }
 
     fn tries(&self, series: Series) -> u8 {
@@ -299,7 +335,15 @@ impl InCursor {
             let over = (slot + 1).saturating_mul(params.live_slot_ms) + params.expected_rtt_ms;
             let wait_ms = params.max_wait_ms.min(over.saturating_sub(now));
             let rank = alternate(self.attempts(series), params.live_holders);
-            plans.insert(series, Plan { priority, wait_ms, rank, final_ask: false });
+            plans.insert(
+                series,
+                Plan {
+                    priority,
+                    wait_ms,
+                    rank,
+                    final_ask: false,
+                },
+            );
         }
     }
 
@@ -318,7 +362,10 @@ impl InCursor {
                 continue;
             }
             let state = self.slots.get(&slot).cloned().unwrap_or_default();
-            let end = state.next.saturating_add(LOOK_AHEAD as u8).min(params.live_per_slot);
+            let end = state
+                .next
+                .saturating_add(LOOK_AHEAD as u8)
+                .min(params.live_per_slot);
             let mut open = false;
             for index in (0..end).filter(|index| !state.found.contains(index)) {
                 let series = Series::Live { slot, index };
@@ -328,12 +375,22 @@ impl InCursor {
                 }
                 open = true;
                 let rank = (1 + usize::from(tries)) % params.live_holders.max(1);
-                plans.insert(series, Plan { priority: 4, wait_ms: 0, rank, final_ask: true });
+                plans.insert(
+                    series,
+                    Plan {
+                        priority: 4,
+                        wait_ms: 0,
+                        rank,
+                        final_ask: true,
+                    },
+                );
             }
             // Holders drop live boxes two slots later: no use in asking after that.
             if !open || slot + 3 < slot_now {
                 self.slots.remove(&slot);
-                plans.retain(|series, _| !matches!(series, Series::Live { slot: s, .. } if *s == slot));
+                plans.retain(
+                    |series, _| !matches!(series, Series::Live { slot: s, .. } if *s == slot),
+                );
             }
         }
     }
@@ -352,20 +409,35 @@ impl InCursor {
         for day in self.first_day..=today {
             self.days.entry(day).or_default();
         }
-        let days: Vec<Day> = self.days.range(self.first_day..=today).map(|(day, _)| *day).collect();
+        let days: Vec<Day> = self
+            .days
+            .range(self.first_day..=today)
+            .map(|(day, _)| *day)
+            .collect();
         for day in days {
             let over = (u64::from(day) + 1).saturating_mul(params.day_ms)
                 + params.clock_tolerance_ms
                 + params.expected_rtt_ms;
+            let first = match (day == today, live) {
+                (true, false) => 0,
+                (true, true) => 1,
+                (false, _) => 2,
+            };
             if now >= over {
-                self.plan_past_day(day, params, plans);
+                self.plan_past_day(now, day, params, plans);
             } else {
-                self.plan_open_day(day, day == today, live, params, plans);
+                self.plan_open_day(now, day, first, params, plans);
             }
         }
         // Only the oldest day can close the books; a later one that is read through waits for it.
-        while let Some((day, _)) = self.days.first_key_value().map(|(day, state)| (*day, state.next)) {
-            let asked = plans.keys().any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day));
+        while let Some((day, _)) = self
+            .days
+            .first_key_value()
+            .map(|(day, state)| (*day, state.next))
+        {
+            let asked = plans
+                .keys()
+                .any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day));
             if day >= today || asked {
                 break;
             }
@@ -376,56 +448,98 @@ impl InCursor {
 
     fn plan_open_day(
         &mut self,
+        now: u64,
         day: Day,
-        today: bool,
-        live: bool,
+        first: u8,
         params: &ConversationParams,
         plans: &mut BTreeMap<Series, Plan>,
     ) {
         let state = self.days.get(&day).cloned().unwrap_or_default();
-        self.plan_missing(day, &state, params, plans);
-        let first = match (today, live) {
-            (true, false) => 0,
-            (true, true) => 1,
-            (false, _) => 2,
-        };
-        for (ahead, priority) in (0..=LOOK_AHEAD).zip([first, 3, 5]) {
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+        self.plan_missing(now, day, &state, params, plans);
+        // Catching up: what was just found is probably followed by more.
+        let busy = now.saturating_sub(state.found_at) < params.expected_rtt_ms.saturating_mul(2);
+        let priorities = if busy { [first, 2, 3] } else { [first, 3, 5] };
+        for (ahead, priority) in (0..=LOOK_AHEAD).zip(priorities) {
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             let rank = alternate(self.attempts(series), params.parked_holders);
-            let plan = Plan { priority, wait_ms: params.max_wait_ms, rank, final_ask: false };
+            let plan = Plan {
+                priority,
+                wait_ms: params.max_wait_ms,
+                rank,
+                final_ask: false,
+            };
             plans.insert(series, plan);
         }
         // Nothing there twice: perhaps the writer is further on than we look.
-        let attempts = self.attempts(Series::Parked { day, index: state.next });
+        let attempts = self.attempts(Series::Parked {
+            day,
+            index: state.next,
+        });
         if attempts >= 2 {
             let ahead = LOOK_AHEAD + 1 + (attempts as u32 - 2) % PROBE_SPAN;
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             let rank = attempts % params.parked_holders.max(1);
-            plans.insert(series, Plan { priority: 6, wait_ms: 0, rank, final_ask: true });
+            plans.insert(
+                series,
+                Plan {
+                    priority: 6,
+                    wait_ms: 0,
+                    rank,
+                    final_ask: true,
+                },
+            );
         }
     }
 
     fn plan_past_day(
         &mut self,
+        now: u64,
         day: Day,
         params: &ConversationParams,
         plans: &mut BTreeMap<Series, Plan>,
     ) {
         let state = self.days.get(&day).cloned().unwrap_or_default();
-        self.plan_missing(day, &state, params, plans);
+        self.plan_missing(now, day, &state, params, plans);
         for ahead in 0..=LOOK_AHEAD {
-            let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
+            let series = Series::Parked {
+                day,
+                index: state.next.saturating_add(ahead),
+            };
             if self.tries(series) < PARKED_TRIES {
                 let rank = self.attempts(series) % params.parked_holders.max(1);
                 let priority = if ahead == 0 { 2 } else { 3 };
-                plans.insert(series, Plan { priority, wait_ms: 0, rank, final_ask: true });
+                plans.insert(
+                    series,
+                    Plan {
+                        priority,
+                        wait_ms: 0,
+                        rank,
+                        final_ask: true,
+                    },
+                );
             }
         }
         // While one end place is open the others stay watched, so that their counts survive.
-        if plans.keys().any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day)) {
+        if plans
+            .keys()
+            .any(|s| matches!(s, Series::Parked { day: d, .. } if *d == day))
+        {
             for ahead in 0..=LOOK_AHEAD {
-                let series = Series::Parked { day, index: state.next.saturating_add(ahead) };
-                if let Some(track) = self.tracks.get_mut(&series).filter(|t| t.tries >= PARKED_TRIES) {
+                let series = Series::Parked {
+                    day,
+                    index: state.next.saturating_add(ahead),
+                };
+                if let Some(track) = self
+                    .tracks
+                    .get_mut(&series)
+                    .filter(|t| t.tries >= PARKED_TRIES)
+                {
                     track.not_before = u64::MAX;
                     plans.insert(series, track.plan);
                 }
@@ -435,6 +549,7 @@ impl InCursor {
 
     fn plan_missing(
         &mut self,
+        now: u64,
         day: Day,
         state: &DayState,
         params: &ConversationParams,
@@ -442,15 +557,30 @@ impl InCursor {
     ) {
         for index in &state.missing {
             let series = Series::Parked { day, index: *index };
-            if self.tries(series) >= PARKED_TRIES {
+            if self.tries(series) >= GAP_TRIES {
                 self.given_up += 1;
                 if let Some(state) = self.days.get_mut(&day) {
                     state.missing.remove(index);
                 }
                 continue;
             }
+            // A later place is filled, so this one should be: whoever still waits for it was lost.
+            if let Some(track) = self.tracks.get_mut(&series) {
+                let patient = track.flight.filter(|_| !track.plan.final_ask);
+                if patient.is_some_and(|flight| flight.since + params.expected_rtt_ms <= now) {
+                    track.flight = None;
+                }
+            }
             let rank = self.attempts(series) % params.parked_holders.max(1);
-            plans.insert(series, Plan { priority: 4, wait_ms: 0, rank, final_ask: true });
+            plans.insert(
+                series,
+                Plan {
+                    priority: 3,
+                    wait_ms: 0,
+                    rank,
+                    final_ask: true,
+                },
+            );
         }
     }
 }
@@ -470,3 +600,6 @@ fn holders(series: Series, params: &ConversationParams) -> usize {
         Series::Parked { .. } => params.parked_holders,
     }
 }
+
+#[cfg(test)]
+mod tests;

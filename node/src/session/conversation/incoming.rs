@@ -83,10 +83,22 @@ pub(crate) struct InQueue {
 
 impl InQueue {
     pub(crate) fn take(&mut self, fragment: Fragment, slow: bool) -> Taken {
-        let Fragment { id, seq, index, count, data } = fragment;
+        let Fragment {
+            id,
+            seq,
+            index,
+            count,
+            data,
+        } = fragment;
         if self.seen(&id).is_some() {
             if seq >= self.next_seq && seq - self.next_seq < MAX_AHEAD {
-                let place = Partial { id, count, slow, seen: true, parts: BTreeMap::new() };
+                let place = Partial {
+                    id,
+                    count,
+                    slow,
+                    seen: true,
+                    parts: BTreeMap::new(),
+                };
                 self.partial.entry(seq).or_insert(place);
             }
             return Taken::Repeated;
@@ -97,14 +109,26 @@ impl InQueue {
         if seq - self.next_seq >= MAX_AHEAD {
             return Taken::Ahead;
         }
-        let fresh = || Partial { id, count, slow, seen: false, parts: BTreeMap::new() };
+        let fresh = || Partial {
+            id,
+            count,
+            slow,
+            seen: false,
+            parts: BTreeMap::new(),
+        };
         let partial = self.partial.entry(seq).or_insert_with(fresh);
-        let same = partial.parts.get(&index).is_none_or(|before| *before == data);
+        let same = partial
+            .parts
+            .get(&index)
+            .is_none_or(|before| *before == data);
         if partial.id != id || partial.count != count || !same {
             return Taken::Conflict;
         }
         partial.parts.insert(index, data);
-        let taken = Taken::Kept { have: partial.have(), complete: partial.complete() };
+        let taken = Taken::Kept {
+            have: partial.have(),
+            complete: partial.complete(),
+        };
         match self.make_room(seq) {
             true => taken,
             false => Taken::Full,
@@ -156,7 +180,9 @@ impl InQueue {
         let mut kept = true;
         let mut bytes: usize = self.partial.values().map(Partial::bytes).sum();
         while self.partial.len() > MAX_PARTIAL || bytes > MAX_BYTES {
-            let Some((last, partial)) = self.partial.pop_last() else { break };
+            let Some((last, partial)) = self.partial.pop_last() else {
+                break;
+            };
             bytes -= partial.bytes();
             kept &= last != seq;
         }

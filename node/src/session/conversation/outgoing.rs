@@ -8,15 +8,17 @@ use std::collections::VecDeque;
 
 use zeroize::Zeroize;
 
-use super::types::{Class, ConversationParams, MAX_OUTGOING, MAX_OUTGOING_BYTES, MessageId, SubmitError};
+use super::types::{
+    Class, ConversationParams, MAX_OUTGOING, MAX_OUTGOING_BYTES, MessageId, SubmitError,
+};
 use crate::session::frame::{FRAGMENT_LEN, Fragment};
 
 /// Delivered messages remembered until they are read.
 const MAX_DELIVERED: usize = 1024;
 /// Messages ratcheted without any acknowledgement; vodozemac's receiver skips at most 2,000.
 const MAX_RATCHETED_AHEAD: u32 = 1500;
-/// Longest pause between two attempts.
-const MAX_PAUSE_MS: u64 = 3_600_000;
+/// Longest pause between two attempts: a parked box keeps for days, so a day is enough.
+const MAX_PAUSE_MS: u64 = 86_400_000;
 /// Attempts after which live boxes are no longer trusted.
 const LIVE_ATTEMPTS: u8 = 2;
 
@@ -40,6 +42,8 @@ pub(crate) struct Outgoing {
     pub(crate) rounds: u8,
     /// When the next round begins.
     pub(crate) resend_at: u64,
+    /// Whether the last round went to parked boxes, whose reader may take its time.
+    pub(crate) parked: bool,
 }
 
 impl Outgoing {
@@ -87,9 +91,13 @@ impl OutQueue {
     pub(crate) fn push(&mut self, message: Outgoing) -> Result<(), SubmitError> {
         let bytes: usize = self.messages.iter().map(|m| m.body.len()).sum();
         if self.messages.len() >= MAX_OUTGOING || bytes + message.body.len() > MAX_OUTGOING_BYTES {
-            return Err(SubmitError::Full { count: self.messages.len(), bytes });
+            return Err(SubmitError::Full {
+                count: self.messages.len(),
+                bytes,
+            });
         }
-        if self.messages.iter().any(|m| m.id == message.id) || self.delivered.contains(&message.id) {
+        if self.messages.iter().any(|m| m.id == message.id) || self.delivered.contains(&message.id)
+        {
             return Err(SubmitError::Duplicate);
         }
         self.messages.push_back(message);
@@ -98,12 +106,17 @@ impl OutQueue {
 
     /// Messages below this sequence number will not be sent again.
     pub(crate) fn base_seq(&self) -> u32 {
-        let pending = self.messages.iter().filter_map(|m| m.ratcheted.as_ref().map(|(seq, _)| *seq));
+        let pending = self
+            .messages
+            .iter()
+            .filter_map(|m| m.ratcheted.as_ref().map(|(seq, _)| *seq));
         pending.min().unwrap_or(self.next_seq)
     }
 
     pub(crate) fn wants_first(&self) -> bool {
-        self.messages.iter().any(|m| !m.sent && (m.ratcheted.is_some() || self.may_ratchet()))
+        self.messages
+            .iter()
+            .any(|m| !m.sent && (m.ratcheted.is_some() || self.may_ratchet()))
     }
 
     pub(crate) fn wants_resend(&self, now: u64) -> bool {
@@ -112,13 +125,19 @@ impl OutQueue {
 
     /// Whether the next resend should not trust live boxes any more.
     pub(crate) fn resend_parked(&self, now: u64) -> bool {
-        self.messages.iter().find(|m| m.due(now)).is_some_and(|m| m.rounds >= LIVE_ATTEMPTS)
+        self.messages
+            .iter()
+            .find(|m| m.due(now))
+            .is_some_and(|m| m.rounds >= LIVE_ATTEMPTS)
     }
 
     /// The oldest message never sent, if the next frame would begin it: to be ratcheted first.
-    pub(crate) fn to_ratchet(&mut self) -> Option<&mut Outgoing> {
+    pub(crate) fn next_to_ratchet(&mut self) -> Option<&mut Outgoing> {
         let may = self.may_ratchet();
-        self.messages.iter_mut().find(|m| !m.sent).filter(|m| m.ratcheted.is_none() && may)
+        self.messages
+            .iter_mut()
+            .find(|m| !m.sent)
+            .filter(|m| m.ratcheted.is_none() && may)
     }
 
     /// Gives a message its number and ciphertext.
@@ -149,26 +168,47 @@ impl OutQueue {
         }?;
         if message.pending == 0 {
             // Said to have everything and still no delivery: it had to drop something.
-            message.acked = if message.acked == message.all() { 0 } else { message.acked };
+            message.acked = if message.acked == message.all() {
+                0
+            } else {
+                message.acked
+            };
             message.pending = message.all() & !message.acked;
         }
-        let index = u8::try_from(message.pending.trailing_zeros()).ok().filter(|index| *index < 64)?;
+        let index = u8::try_from(message.pending.trailing_zeros())
+            .ok()
+            .filter(|index| *index < 64)?;
         let count = message.fragments();
         let (seq, ciphertext) = message.ratcheted.as_ref()?;
-        let data = ciphertext.chunks(FRAGMENT_LEN).nth(usize::from(index))?.to_vec();
-        let fragment = Fragment { id: message.id, seq: *seq, index, count, data };
+        let data = ciphertext
+            .chunks(FRAGMENT_LEN)
+            .nth(usize::from(index))?
+            .to_vec();
+        let fragment = Fragment {
+            id: message.id,
+            seq: *seq,
+            index,
+            count,
+            data,
+        };
         message.pending &= message.pending - 1;
         let first = !message.sent;
         let completes = first && message.pending == 0;
         if message.pending == 0 {
             message.sent = true;
+            message.parked = !live;
             message.resend_at = now.saturating_add(pause(message.rounds, live, params));
             message.rounds = message.rounds.saturating_add(1);
         }
-        Some(Picked { fragment, class: message.class, first, completes })
+        Some(Picked {
+            fragment,
+            class: message.class,
+            first,
+            completes,
+        })
     }
 
-    /// The peer has these fragments: once the round is over the rest goes at once.
+    /// The peer has these fragments.
     pub(crate) fn partly_acked(
         &mut self,
         now: u64,
@@ -176,23 +216,16 @@ impl OutQueue {
         bits: u64,
         params: &ConversationParams,
     ) -> bool {
-        let patience = pause(2, true, params);
-        let Some(message) = self.by_prefix(prefix) else { return false };
-        let all = message.all();
-        message.acked |= bits & all;
+        let Some(message) = self.by_prefix(prefix) else {
+            return false;
+        };
+        let progress = bits & message.all() & !message.acked != 0;
+        message.acked |= bits & message.all();
         message.pending &= !message.acked;
-        if message.pending == 0 && !message.sent {
-            // It had everything before our first round was over.
+        if message.pending == 0 && progress {
+            // It is being read: the rest is resent only once reading stops.
             message.sent = true;
-            message.resend_at = now.saturating_add(patience);
-        }
-        if message.pending == 0 {
-            let rest_at = if message.acked == all { now.saturating_add(patience) } else { now };
-            message.resend_at = match message.acked == all {
-                // It waits for its turn over there.
-                true => message.resend_at.max(rest_at),
-                false => message.resend_at.min(rest_at),
-            };
+            message.resend_at = now.saturating_add(pause(0, !message.parked, params));
         }
         true
     }
@@ -212,21 +245,28 @@ impl OutQueue {
 
     /// The peer's user read a delivered message. Returns its id the first time.
     pub(crate) fn read(&mut self, prefix: &[u8; 8]) -> Option<MessageId> {
-        let at = self.delivered.iter().position(|id| id.starts_with(prefix))?;
+        let at = self
+            .delivered
+            .iter()
+            .position(|id| id.starts_with(prefix))?;
         self.delivered.remove(at)
     }
 
     /// Takes out what has passed its deadline.
     pub(crate) fn expire(&mut self, now: u64) -> Vec<(MessageId, u64)> {
-        let late: Vec<_> =
-            self.messages.iter().filter(|m| m.deadline <= now).map(|m| (m.id, m.deadline)).collect();
+        let late: Vec<_> = self
+            .messages
+            .iter()
+            .filter(|m| m.deadline <= now)
+            .map(|m| (m.id, m.deadline))
+            .collect();
         self.messages.retain(|m| m.deadline > now);
         late
     }
 
     /// The peer is back: no need to wait out a long pause.
     pub(crate) fn hasten(&mut self, now: u64, params: &ConversationParams) {
-        let soon = now.saturating_add(pause(0, true, params));
+        let soon = now.saturating_add(pause(0, false, params));
         for message in self.messages.iter_mut().filter(|m| m.sent) {
             message.resend_at = message.resend_at.min(soon);
         }
@@ -234,7 +274,10 @@ impl OutQueue {
 
     /// Deadlines and resends.
     pub(crate) fn next_event(&self) -> impl Iterator<Item = u64> + '_ {
-        self.messages.iter().flat_map(|m| [Some(m.deadline), m.sent.then_some(m.resend_at)]).flatten()
+        self.messages
+            .iter()
+            .flat_map(|m| [Some(m.deadline), m.sent.then_some(m.resend_at)])
+            .flatten()
     }
 
     fn may_ratchet(&self) -> bool {
@@ -242,15 +285,22 @@ impl OutQueue {
     }
 
     fn by_prefix(&mut self, prefix: &[u8; 8]) -> Option<&mut Outgoing> {
-        self.messages.iter_mut().find(|m| m.ratcheted.is_some() && m.id.starts_with(prefix))
+        self.messages
+            .iter_mut()
+            .find(|m| m.ratcheted.is_some() && m.id.starts_with(prefix))
     }
 }
 
-/// The pause after round `rounds`: doubling; longer while the peer is away, since a parked box keeps.
+/// The pause after round `rounds`: doubling while the peer is live, else fourfold.
 fn pause(rounds: u8, live: bool, params: &ConversationParams) -> u64 {
-    let base = params.expected_rtt_ms.max(1) * 3 / 2;
-    let base = if live { base } else { base * 4 };
-    base.saturating_mul(1 << u32::from(rounds.min(20))).min(MAX_PAUSE_MS)
+    let base = params.expected_rtt_ms.max(1).saturating_mul(3) / 2;
+    let rounds = u32::from(rounds.min(20));
+    let (base, shift) = if live {
+        (base, rounds)
+    } else {
+        (base.saturating_mul(4), 2 * rounds)
+    };
+    base.saturating_mul(1 << shift.min(40)).min(MAX_PAUSE_MS)
 }
 
 pub(crate) fn all_fragments(count: u8) -> u64 {

@@ -7,12 +7,12 @@
 use minicbor::{Decode, Encode};
 use zeroize::Zeroizing;
 
+use super::Conversation;
 use super::acks::{AckOut, AckQueue};
 use super::cursor::{DayState, InCursor, OutCursor, SlotState};
 use super::incoming::{InQueue, Partial, Seen};
 use super::outgoing::{OutQueue, Outgoing};
 use super::types::{Class, ConversationCounters, ConversationParams, RestoreError};
-use super::Conversation;
 use crate::session::boxes::BoxChain;
 use crate::session::frame::{Ack, AckKind};
 use crate::session::hello::Role;
@@ -31,10 +31,7 @@ pub(super) fn save(conversation: &Conversation) -> Zeroizing<Vec<u8>> {
     out
 }
 
-pub(super) fn load(
-    bytes: &[u8],
-    params: ConversationParams,
-) -> Result<Conversation, RestoreError> {
+pub(super) fn load(bytes: &[u8], params: ConversationParams) -> Result<Conversation, RestoreError> {
     let mut decoder = minicbor::Decoder::new(bytes);
     let version = decoder.u32().map_err(|_| RestoreError::Damaged)?;
     if version > VERSION {
@@ -128,6 +125,8 @@ struct SavedOut {
     rounds: u8,
     #[n(10)]
     resend_at: u64,
+    #[n(11)]
+    parked: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -189,7 +188,12 @@ impl From<&Conversation> for Saved {
             delivered: c.out.delivered.iter().map(|id| (*id).into()).collect(),
             acks: c.acks.waiting.iter().map(save_ack).collect(),
             in_seq: (c.incoming.next_seq, c.incoming.base_seq),
-            partial: c.incoming.partial.iter().map(|(seq, p)| save_partial(*seq, p)).collect(),
+            partial: c
+                .incoming
+                .partial
+                .iter()
+                .map(|(seq, p)| save_partial(*seq, p))
+                .collect(),
             seen: c
                 .incoming
                 .seen
@@ -202,7 +206,11 @@ impl From<&Conversation> for Saved {
                 | flag(c.answer_due, ANSWER_DUE)
                 | flag(c.retired, RETIRED)
                 | flag(c.promising, PROMISING),
-            roots: c.roots.iter().map(|(epoch, root)| (*epoch, (*root).into())).collect(),
+            roots: c
+                .roots
+                .iter()
+                .map(|(epoch, root)| (*epoch, (*root).into()))
+                .collect(),
         }
     }
 }
@@ -214,25 +222,51 @@ impl Saved {
         in_cursor.days = self
             .days
             .into_iter()
-            .map(|(day, next, missing)| (day, DayState { next, missing: missing.into_iter().collect() }))
+            .map(|(day, next, missing)| {
+                (
+                    day,
+                    DayState {
+                        next,
+                        missing: missing.into_iter().collect(),
+                        found_at: 0,
+                    },
+                )
+            })
             .collect();
         in_cursor.slots = self
             .slots
             .into_iter()
-            .map(|(slot, next, found)| (slot, SlotState { next, found: found.into_iter().collect() }))
+            .map(|(slot, next, found)| {
+                (
+                    slot,
+                    SlotState {
+                        next,
+                        found: found.into_iter().collect(),
+                    },
+                )
+            })
             .collect();
         let (live_slot, live_next, parked_day, parked_next) = self.out_cursor;
         Some(Conversation {
             params,
             id: self.id.into(),
-            role: if self.initiator { Role::Initiator } else { Role::Responder },
+            role: if self.initiator {
+                Role::Initiator
+            } else {
+                Role::Responder
+            },
             own: ContactKey::from_bytes(self.own.into())?,
             peer: ContactKey::from_bytes(self.peer.into())?,
             check_key: Zeroizing::new(self.check_key.into()),
             ratchet: Ratchet::from_bytes(&self.ratchet).ok()?,
             out_chain: chain(self.out_chain),
             in_chain: chain(self.in_chain),
-            out_cursor: OutCursor { live_slot, live_next, parked_day, parked_next },
+            out_cursor: OutCursor {
+                live_slot,
+                live_next,
+                parked_day,
+                parked_next,
+            },
             in_cursor,
             out: OutQueue {
                 messages: self.messages.into_iter().map(SavedOut::load).collect(),
@@ -265,7 +299,11 @@ impl Saved {
             answer_due: self.flags & ANSWER_DUE != 0,
             retired: self.flags & RETIRED != 0,
             promising: self.flags & PROMISING != 0,
-            roots: self.roots.into_iter().map(|(epoch, root)| (epoch, root.into())).collect(),
+            roots: self
+                .roots
+                .into_iter()
+                .map(|(epoch, root)| (epoch, root.into()))
+                .collect(),
             events: Vec::new(),
             last_now: 0,
             counters: ConversationCounters::default(),
@@ -281,12 +319,16 @@ impl From<&Outgoing> for SavedOut {
             submitted_at: m.submitted_at,
             deadline: m.deadline,
             body: m.body.clone().into(),
-            ratcheted: m.ratcheted.as_ref().map(|(seq, bytes)| (*seq, bytes.clone().into())),
+            ratcheted: m
+                .ratcheted
+                .as_ref()
+                .map(|(seq, bytes)| (*seq, bytes.clone().into())),
             pending: m.pending,
             acked: m.acked,
             sent: m.sent,
             rounds: m.rounds,
             resend_at: m.resend_at,
+            parked: m.parked,
         }
     }
 }
@@ -305,6 +347,7 @@ impl SavedOut {
             sent: self.sent,
             rounds: self.rounds,
             resend_at: self.resend_at,
+            parked: self.parked,
         }
     }
 }
@@ -315,7 +358,15 @@ fn save_ack(out: &AckOut) -> (Bytes8, u8, u64, u64, u8, u8, bool) {
         AckKind::Delivered(at) => (2, at),
         AckKind::Read(at) => (3, at),
     };
-    (out.ack.prefix.into(), kind, value, out.due, out.copies, out.round, out.slow)
+    (
+        out.ack.prefix.into(),
+        kind,
+        value,
+        out.due,
+        out.copies,
+        out.round,
+        out.slow,
+    )
 }
 
 fn load_ack(saved: (Bytes8, u8, u64, u64, u8, u8, bool)) -> Option<AckOut> {
@@ -327,7 +378,16 @@ fn load_ack(saved: (Bytes8, u8, u64, u64, u8, u8, bool)) -> Option<AckOut> {
         _ => return None,
     };
     let copies = copies.max(1);
-    Some(AckOut { ack: Ack { prefix: prefix.into(), kind }, due, copies, round, slow })
+    Some(AckOut {
+        ack: Ack {
+            prefix: prefix.into(),
+            kind,
+        },
+        due,
+        copies,
+        round,
+        slow,
+    })
 }
 
 fn save_partial(seq: u32, partial: &Partial) -> SavedPartial {
@@ -337,7 +397,11 @@ fn save_partial(seq: u32, partial: &Partial) -> SavedPartial {
         count: partial.count,
         slow: partial.slow,
         seen: partial.seen,
-        parts: partial.parts.iter().map(|(index, data)| (*index, data.clone().into())).collect(),
+        parts: partial
+            .parts
+            .iter()
+            .map(|(index, data)| (*index, data.clone().into()))
+            .collect(),
     }
 }
 
@@ -347,7 +411,11 @@ fn load_partial(saved: SavedPartial) -> (u32, Partial) {
         count: saved.count,
         slow: saved.slow,
         seen: saved.seen,
-        parts: saved.parts.into_iter().map(|(index, data)| (index, data.into())).collect(),
+        parts: saved
+            .parts
+            .into_iter()
+            .map(|(index, data)| (index, data.into()))
+            .collect(),
     };
     (saved.seq, partial)
 }

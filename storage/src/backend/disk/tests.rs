@@ -170,6 +170,7 @@ fn after_a_failed_write_the_store_opens_again_by_itself() {
 }
 
 /// Not a check but a measurement, for SPEC.md: `cargo test -p murmuration-storage measure -- --ignored --nocapture`.
+#[cfg(unix)]
 #[test]
 #[ignore = "a measurement"]
 #[allow(clippy::print_stdout, clippy::disallowed_methods)]

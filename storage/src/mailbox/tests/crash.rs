@@ -161,3 +161,32 @@ fn an_expired_bucket_that_could_not_be_dropped_is_dropped_later() {
     w.pass(2_000);
     assert!(w.store.buckets().unwrap().is_empty());
 }
+
+#[test]
+fn what_was_staged_on_top_of_a_failed_batch_goes_with_it() {
+    let mut w = World::new();
+    w.give(&put(1, 10, START.plus(60 * SECOND)));
+    let (seq, _) = w.boxes.poll_batch().unwrap();
+    // Judged by what is about to fail: a deletion of it, and the next entry of an inbox.
+    w.give(&del(1));
+    w.give(&put_inbox(1, 10, START.plus(60 * SECOND)));
+    w.boxes.handle_failed(w.now, seq);
+    assert_eq!((w.boxes.usage().bytes, w.boxes.usage().records), (0, 0));
+    w.pass(2_000);
+    assert_eq!((w.counters().stored, w.counters().deleted), (0, 0));
+    assert_eq!(open_on(w.store.snapshot()).boxes.usage().records, 0);
+}
+
+#[test]
+fn a_store_that_does_not_read_is_counted_and_its_records_are_not_forgotten() {
+    let mut w = World::new();
+    w.run(&put(1, 10, START.plus(60 * SECOND)));
+    w.store.fail_reads(true);
+    w.run(&get(1, 0, 1));
+    assert_eq!(w.answer(), Answer::Empty);
+    assert!(Mailboxes::open(w.store.clone(), config(), START).is_err());
+    w.store.fail_reads(false);
+    w.run(&get(1, 0, 1));
+    assert_eq!(w.answer(), found(10));
+    assert_eq!((w.counters().read_errors, w.counters().corrupt), (1, 0));
+}

@@ -90,7 +90,8 @@ fn damaged_files() {
         .unwrap();
     drop(store);
     let store_dir = dir.path().join(STORE_DIR);
-    let damages: [(&str, &dyn Fn(&Path)); 7] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damages: [Damage<'_>; 7] = [
         ("FORMAT", &|d| {
             fs::write(d.join(FORMAT_FILE), "what").unwrap()
         }),
