@@ -30,6 +30,13 @@ impl SimDisk {
         self.keys.values().cloned().collect()
     }
 
+    /// Loses every replay tag.
+    pub fn forget_tags(&mut self) {
+        for key in self.keys.values_mut() {
+            key.tags.clear();
+        }
+    }
+
     /// Makes a commit durable.
     ///
     /// # Errors

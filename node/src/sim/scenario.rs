@@ -11,10 +11,10 @@ use crate::cli::progress::Progress;
 use crate::error::Error;
 
 /// Every scenario, in the order of `murmur sim --list`.
-pub const ALL: &[&dyn Scenario] = &[&first_light::FirstLight];
+pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight];
 
 /// A named claim.
-pub trait Scenario: Sync {
+pub(crate) trait Scenario: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
     /// What it shows, in one line.

@@ -99,7 +99,16 @@ impl World {
     /// Kills a node: what is not durable is gone. The commit in flight may have reached the disk or
     /// not, as a coin says.
     pub fn kill(&mut self, index: usize) {
-        let survives = self.dice.disks.next_u32() % 2 == 0;
+        let survives = self.dice.disks.next_u32().is_multiple_of(2);
+        self.crash(index, survives);
+    }
+
+    /// Kills a node before its disk has written anything of the commit in flight.
+    pub fn kill_before_write(&mut self, index: usize) {
+        self.crash(index, false);
+    }
+
+    fn crash(&mut self, index: usize, survives: bool) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         if let Some(commit) = node.in_flight.take()
             && survives
@@ -109,6 +118,14 @@ impl World {
         }
         node.taken.crashed();
         self.switch_off(index);
+    }
+
+    /// Makes the disk of a node that is off forget the replay tags it holds: a broken disk, for
+    /// tests of what would notice.
+    pub fn forget_tags(&mut self, index: usize) {
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.disk.forget_tags();
+        }
     }
 
     /// Whether a node runs.

@@ -22,7 +22,7 @@ pub struct Letter {
 
 impl World {
     /// Adds node `to` to the contacts of node `from`, by its address. A node's contacts are named
-    /// [`name`] of their index.
+    /// `node-` and their index.
     ///
     /// # Errors
     /// What the core says; `Internal` if `from` does not run or `to` never did.
@@ -135,7 +135,6 @@ impl World {
 }
 
 /// What contacts call node `index`.
-#[must_use]
-pub fn name(index: usize) -> String {
+fn name(index: usize) -> String {
     format!("node-{index}")
 }
