@@ -41,19 +41,25 @@ fn greet(world: &mut World, pairs: &[(usize, usize)]) {
     for (from, to) in pairs {
         world.add_contact(*from, *to).unwrap();
     }
-    let greeted = world
-        .run_while(PATIENCE, |world| !pairs.iter().all(|(from, to)| world.is_greeted(*from, *to)));
+    let greeted = world.run_while(PATIENCE, |world| {
+        !pairs.iter().all(|(from, to)| world.is_greeted(*from, *to))
+    });
     assert!(greeted, "some hello was never answered");
 }
 
 /// How many of the letters got that far.
 fn count(world: &World, letters: &[Letter], state: MessageState) -> usize {
-    letters.iter().filter(|letter| world.has_reached(letter, state)).count()
+    letters
+        .iter()
+        .filter(|letter| world.has_reached(letter, state))
+        .count()
 }
 
 /// Waits until every letter has got that far.
 fn wait_for(world: &mut World, letters: &[Letter], state: MessageState) {
-    let done = world.run_while(PATIENCE, |world| count(world, letters, state) < letters.len());
+    let done = world.run_while(PATIENCE, |world| {
+        count(world, letters, state) < letters.len()
+    });
     let lives: Vec<_> = letters
         .iter()
         .filter(|letter| !done && !world.has_reached(letter, state))

@@ -26,8 +26,14 @@ fn what_was_accepted_survives_a_kill_and_what_was_not_is_gone() {
     world.run_for(Span::from_secs(1));
     world.start(0).unwrap();
 
-    assert!(world.message(&kept).is_some(), "an accepted message is gone");
-    assert!(world.message(&lost).is_none(), "nothing reached the disk, so nothing may be there");
+    assert!(
+        world.message(&kept).is_some(),
+        "an accepted message is gone"
+    );
+    assert!(
+        world.message(&lost).is_none(),
+        "nothing reached the disk, so nothing may be there"
+    );
     wait_for(&mut world, &[kept], MessageState::Read);
     world.run_for(Span::from_secs(5));
     let bodies: Vec<_> = world.inbox(1).into_iter().map(|one| one.body).collect();

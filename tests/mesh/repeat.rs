@@ -16,7 +16,10 @@ struct Run {
 fn run(seed: u64) -> Run {
     let mut world = mesh(seed, 10);
     greet(&mut world, &[(0, 1), (2, 3)]);
-    let mut letters = vec![world.send(0, 1, "one").unwrap(), world.send(2, 3, "two").unwrap()];
+    let mut letters = vec![
+        world.send(0, 1, "one").unwrap(),
+        world.send(2, 3, "two").unwrap(),
+    ];
     world.run_for(Span::from_secs(1));
     world.kill(9);
     letters.push(world.send(0, 1, "three").unwrap());
@@ -26,15 +29,22 @@ fn run(seed: u64) -> Run {
     Run {
         digest: world.digest(),
         metrics: world.metrics().clone(),
-        counters: (0..world.len()).map(|index| world.counters(index)).collect(),
-        latencies: letters.iter().map(|letter| world.latency_ms(letter)).collect(),
+        counters: (0..world.len())
+            .map(|index| world.counters(index))
+            .collect(),
+        latencies: letters
+            .iter()
+            .map(|letter| world.latency_ms(letter))
+            .collect(),
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let [one, again, other] = std::thread::scope(|scope| {
-        [1, 1, 2].map(|seed| scope.spawn(move || run(seed))).map(|run| run.join().unwrap())
+        [1, 1, 2]
+            .map(|seed| scope.spawn(move || run(seed)))
+            .map(|run| run.join().unwrap())
     });
     assert_eq!(one.digest, again.digest);
     assert_eq!(one.metrics, again.metrics);
@@ -42,5 +52,8 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     assert_eq!(one.latencies, again.latencies);
     assert_ne!(one.digest, other.digest);
     assert_ne!(one.metrics, other.metrics);
-    assert!(one.metrics.packets > 1_000, "the run was too quiet to mean anything");
+    assert!(
+        one.metrics.packets > 1_000,
+        "the run was too quiet to mean anything"
+    );
 }

@@ -12,7 +12,10 @@ fn replayed_packets_are_never_accepted_also_across_a_restart() {
     let mut world = World::new(WorldConfig::demo(3, nodes));
     let ms = Span::from_millis;
     // Ten copies each, the last ones when the receiver has restarted and the epoch has turned.
-    let delays = [1, 10, 100, 1_000, 2_000, 4_000, 6_000, 8_000, 15_000, 30_000].map(ms);
+    let delays = [
+        1, 10, 100, 1_000, 2_000, 4_000, 6_000, 8_000, 15_000, 30_000,
+    ]
+    .map(ms);
     for index in [0, 1, 2] {
         world.corrupt(index, Box::new(Replayer::new(2, delays)));
     }
@@ -26,12 +29,24 @@ fn replayed_packets_are_never_accepted_also_across_a_restart() {
     world.start(9).unwrap();
     world.run_for(Span::from_secs(25));
     let metrics = world.metrics();
-    assert!(metrics.replays > before + 1_000, "{} copies after the restarts", metrics.replays - before);
+    assert!(
+        metrics.replays > before + 1_000,
+        "{} copies after the restarts",
+        metrics.replays - before
+    );
     assert_eq!(metrics.replays_accepted, 0);
     assert_eq!(metrics.repeated, 0, "a packet left a node twice");
     for restarted in [8, 9] {
-        let seen = world.counters(restarted).dropped.get("replay").copied().unwrap_or(0);
-        assert!(seen > 0, "node {restarted} saw no replay: this test shows nothing");
+        let seen = world
+            .counters(restarted)
+            .dropped
+            .get("replay")
+            .copied()
+            .unwrap_or(0);
+        assert!(
+            seen > 0,
+            "node {restarted} saw no replay: this test shows nothing"
+        );
     }
 }
 

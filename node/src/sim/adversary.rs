@@ -70,7 +70,11 @@ impl Replayer {
     /// Of every `every`th packet, one copy after each of `delays`.
     #[must_use]
     pub fn new(every: u64, delays: impl IntoIterator<Item = Span>) -> Self {
-        Self { delays: delays.into_iter().collect(), every: every.max(1), seen: 0 }
+        Self {
+            delays: delays.into_iter().collect(),
+            every: every.max(1),
+            seen: 0,
+        }
     }
 }
 
@@ -80,7 +84,11 @@ impl Adversary for Replayer {
         if !self.seen.is_multiple_of(self.every) {
             return Vec::new();
         }
-        let copy = |delay: &Span| Injection { at: now + *delay, to, frame: frame.clone() };
+        let copy = |delay: &Span| Injection {
+            at: now + *delay,
+            to,
+            frame: frame.clone(),
+        };
         self.delays.iter().map(copy).collect()
     }
 }
@@ -95,8 +103,13 @@ mod tests {
     fn a_dropper_takes_its_share() {
         let mut dropper = Dropper::new(200_000, stream(1, "dropper", 0, 0));
         let frame = Box::new([0; PACKET_LEN]);
-        let kept = (0..10_000).filter(|_| dropper.incoming(Moment::ZERO, 0, &frame)).count();
-        assert!((7_800..8_200).contains(&kept), "{kept} of 10000 kept at 20 %");
+        let kept = (0..10_000)
+            .filter(|_| dropper.incoming(Moment::ZERO, 0, &frame))
+            .count();
+        assert!(
+            (7_800..8_200).contains(&kept),
+            "{kept} of 10000 kept at 20 %"
+        );
     }
 
     #[test]
@@ -105,9 +118,15 @@ mod tests {
         let mut replayer = Replayer::new(2, delays);
         let frame = Box::new([7; PACKET_LEN]);
         let now = Moment::from_secs(1);
-        let copies: Vec<_> = (0..4).flat_map(|_| replayer.outgoing(now, 3, &frame)).collect();
+        let copies: Vec<_> = (0..4)
+            .flat_map(|_| replayer.outgoing(now, 3, &frame))
+            .collect();
         assert_eq!(copies.len(), 4);
-        assert!(copies.iter().all(|copy| copy.to == 3 && copy.frame == frame));
+        assert!(
+            copies
+                .iter()
+                .all(|copy| copy.to == 3 && copy.frame == frame)
+        );
         assert_eq!(copies[1].at, now + delays[1]);
     }
 }

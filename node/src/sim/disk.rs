@@ -45,7 +45,11 @@ impl SimDisk {
         for write in &commit.keys {
             match write {
                 KeyFile::Create { epoch, sealed } => {
-                    let key = StoredKey { epoch: *epoch, sealed: sealed.clone(), tags: Vec::new() };
+                    let key = StoredKey {
+                        epoch: *epoch,
+                        sealed: sealed.clone(),
+                        tags: Vec::new(),
+                    };
                     self.keys.insert(*epoch, key);
                 }
                 KeyFile::Append { epoch, tags } => {
@@ -58,6 +62,10 @@ impl SimDisk {
                 }
             }
         }
-        if commit.batch.is_empty() { Ok(()) } else { self.backend.commit(&commit.batch) }
+        if commit.batch.is_empty() {
+            Ok(())
+        } else {
+            self.backend.commit(&commit.batch)
+        }
     }
 }

@@ -25,7 +25,11 @@ impl LinkModel {
     /// Links that take `base_ms` plus an exponential `jitter_ms`, and lose `loss_ppm` of a million.
     #[must_use]
     pub const fn new(base_ms: u64, jitter_ms: u64, loss_ppm: u32) -> Self {
-        Self { base: Span::from_millis(base_ms), jitter: Span::from_millis(jitter_ms), loss_ppm }
+        Self {
+            base: Span::from_millis(base_ms),
+            jitter: Span::from_millis(jitter_ms),
+            loss_ppm,
+        }
     }
 
     /// How long one crossing takes; `None` if it fails. Draws twice, whatever comes out, so that

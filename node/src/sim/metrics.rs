@@ -94,9 +94,16 @@ mod tests {
 
     #[test]
     fn drops_add_up_by_reason() {
-        let mut one = CounterView { real: 2, pool: 1.0, ..CounterView::default() };
+        let mut one = CounterView {
+            real: 2,
+            pool: 1.0,
+            ..CounterView::default()
+        };
         one.dropped.insert("mac".to_owned(), 3);
-        let other = CounterView { pool: 3.0, ..one.clone() };
+        let other = CounterView {
+            pool: 3.0,
+            ..one.clone()
+        };
         let total = sum([&one, &other]);
         assert_eq!((total.real, total.dropped["mac"], total.pool), (4, 6, 2.0));
     }

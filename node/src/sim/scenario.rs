@@ -61,7 +61,10 @@ impl Figures {
     /// One of them.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// One of them as a count; 0 if it is none.
@@ -73,7 +76,10 @@ impl Figures {
     /// All of them as a JSON object.
     #[must_use]
     pub fn object(&self) -> Value {
-        let pairs = self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let pairs = self
+            .0
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
         Value::Object(pairs.collect::<Map<_, _>>())
     }
 
@@ -86,9 +92,17 @@ impl Figures {
 impl Outcome {
     /// Wants a figure to be exactly `want`.
     pub fn want(&mut self, name: &'static str, figure: &str, want: impl Into<Value>) {
-        let (is, want) = (self.figures.get(figure).cloned().unwrap_or_default(), want.into());
+        let (is, want) = (
+            self.figures.get(figure).cloned().unwrap_or_default(),
+            want.into(),
+        );
         let met = is == want;
-        self.targets.push(Target { name, want: text(&want), is: text(&is), met });
+        self.targets.push(Target {
+            name,
+            want: text(&want),
+            is: text(&is),
+            met,
+        });
     }
 
     /// Whether every target was met.
@@ -112,8 +126,10 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(pairs) => {
-            let pairs: Vec<_> =
-                pairs.iter().map(|(name, value)| format!("{name} {}", text(value))).collect();
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(name, value)| format!("{name} {}", text(value)))
+                .collect();
             pairs.join(", ")
         }
         other => other.to_string(),

@@ -25,7 +25,10 @@ mod tests {
     #[test]
     fn streams_repeat_and_differ() {
         let first = |mut rng: ChaCha20Rng| rng.next_u64();
-        assert_eq!(first(stream(1, "node", 2, 3)), first(stream(1, "node", 2, 3)));
+        assert_eq!(
+            first(stream(1, "node", 2, 3)),
+            first(stream(1, "node", 2, 3))
+        );
         let all = [
             first(stream(1, "node", 2, 3)),
             first(stream(2, "node", 2, 3)),

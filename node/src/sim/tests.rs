@@ -31,19 +31,40 @@ fn run(args: &SimArgs) -> (Result<u8, Error>, String) {
 
 #[test]
 fn the_list_names_every_scenario() {
-    let args = SimArgs { list: true, name: None, seed: 1, json: true };
+    let args = SimArgs {
+        list: true,
+        name: None,
+        seed: 1,
+        json: true,
+    };
     let (result, text) = run(&args);
     assert_eq!(result.unwrap(), 0);
     let listed: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let names: Vec<_> = listed["scenarios"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = listed["scenarios"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
     assert!(names.contains(&"first-light"), "{names:?}");
-    let (_, table) = run(&SimArgs { json: false, ..args });
-    assert!(table.lines().any(|line| line.starts_with("first-light ")), "{table}");
+    let (_, table) = run(&SimArgs {
+        json: false,
+        ..args
+    });
+    assert!(
+        table.lines().any(|line| line.starts_with("first-light ")),
+        "{table}"
+    );
 }
 
 #[test]
 fn an_unknown_name_is_a_usage_error_that_lists_the_names() {
-    let args = SimArgs { list: false, name: Some("last-light".to_owned()), seed: 1, json: false };
+    let args = SimArgs {
+        list: false,
+        name: Some("last-light".to_owned()),
+        seed: 1,
+        json: false,
+    };
     let error = run(&args).0.unwrap_err();
     assert_eq!(error.kind().exit_code(), 2);
     assert!(error.message().contains("last-light") && error.message().contains("first-light"));
@@ -54,7 +75,10 @@ fn a_missed_target_is_not_ok() {
     let mut figures = Figures::default();
     figures.add("read", 9);
     figures.add("replays", 0);
-    let mut outcome = Outcome { figures, targets: Vec::new() };
+    let mut outcome = Outcome {
+        figures,
+        targets: Vec::new(),
+    };
     outcome.want("no_replay", "replays", 0);
     assert!(outcome.ok());
     outcome.want("all_read", "read", 10);

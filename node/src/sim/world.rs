@@ -105,7 +105,10 @@ pub struct World {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").field("now", &self.now).field("nodes", &self.nodes.len()).finish_non_exhaustive()
+        f.debug_struct("World")
+            .field("now", &self.now)
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +124,9 @@ impl World {
             lookups: stream(seed, "lookups", 0, 0),
             disks: stream(seed, "disks", 0, 0),
         };
-        let nodes = (0..config.nodes).map(|index| SimNode::new(seed, index)).collect();
+        let nodes = (0..config.nodes)
+            .map(|index| SimNode::new(seed, index))
+            .collect();
         Self {
             now: Moment::from_millis(config.params.genesis_ms),
             config,
@@ -235,7 +240,9 @@ impl World {
         let now = self.now;
         loop {
             let node = &mut self.nodes[index];
-            let Some(core) = node.core.as_mut() else { return };
+            let Some(core) = node.core.as_mut() else {
+                return;
+            };
             if core.poll_timeout().is_some_and(|due| due <= now) {
                 core.handle_timeout(now);
             }
@@ -247,7 +254,11 @@ impl World {
             }
             let links = core.poll_links();
             let events: Vec<_> = std::iter::from_fn(|| core.poll_event()).collect();
-            let commit = if node.in_flight.is_none() { core.poll_commit() } else { None };
+            let commit = if node.in_flight.is_none() {
+                core.poll_commit()
+            } else {
+                None
+            };
             if let Some(commit) = commit {
                 self.write(index, commit);
             }
@@ -272,7 +283,9 @@ impl World {
 
     fn plan_wake(&mut self, index: usize) {
         let node = &mut self.nodes[index];
-        let Some(due) = node.core.as_ref().and_then(|core| core.poll_timeout()) else { return };
+        let Some(due) = node.core.as_ref().and_then(|core| core.poll_timeout()) else {
+            return;
+        };
         let due = if due <= self.now {
             self.metrics.spins += 1;
             self.now + SPIN
@@ -292,7 +305,8 @@ impl World {
         let mut acted = false;
         for event in events {
             self.trace.update(&now.0.to_le_bytes());
-            self.trace.update(&u64::try_from(index).unwrap_or(u64::MAX).to_le_bytes());
+            self.trace
+                .update(&u64::try_from(index).unwrap_or(u64::MAX).to_le_bytes());
             self.trace.update(format!("{event:?}").as_bytes());
             let node = &mut self.nodes[index];
             if let (Event::Inbox { message }, true, Some(core)) =
@@ -308,7 +322,9 @@ impl World {
     /// A node's counters over all its lives.
     #[must_use]
     pub fn counters(&self, index: usize) -> CounterView {
-        let Some(node) = self.nodes.get(index) else { return CounterView::default() };
+        let Some(node) = self.nodes.get(index) else {
+            return CounterView::default();
+        };
         let present = node.core.as_ref().map(|core| core.counters_view());
         crate::sim::metrics::sum(node.past.iter().chain(present.as_ref()))
     }

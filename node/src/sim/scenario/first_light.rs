@@ -55,14 +55,18 @@ impl Scenario for FirstLight {
         });
 
         // Sender i writes to receiver PAIRS − 1 − i of the other half of the first PAIRS nodes.
-        let pairs: Vec<(usize, usize)> =
-            (0..PAIRS).map(|from| (from, (from + PAIRS / 2) % PAIRS)).collect();
+        let pairs: Vec<(usize, usize)> = (0..PAIRS)
+            .map(|from| (from, (from + PAIRS / 2) % PAIRS))
+            .collect();
         progress.stage("greetings", pairs.len());
         for (from, to) in &pairs {
             world.add_contact(*from, *to)?;
         }
         let greeted = world.run_while(PATIENCE, |world| {
-            let done = pairs.iter().filter(|(from, to)| world.is_greeted(*from, *to)).count();
+            let done = pairs
+                .iter()
+                .filter(|(from, to)| world.is_greeted(*from, *to))
+                .count();
             progress.at(done);
             done < pairs.len()
         });
@@ -80,21 +84,29 @@ impl Scenario for FirstLight {
         await_read(&mut world, &online, progress);
 
         world.stop(away);
-        let waiting: Vec<usize> =
-            pairs.iter().filter(|(_, to)| *to == away).map(|(from, _)| *from).collect();
+        let waiting: Vec<usize> = pairs
+            .iter()
+            .filter(|(_, to)| *to == away)
+            .map(|(from, _)| *from)
+            .collect();
         let mut parked = Vec::new();
         for number in 0..AWAY {
             for from in &waiting {
                 parked.push(world.send(*from, away, &format!("for later {number}"))?);
             }
         }
-        let stored = world.run_while(PATIENCE, |world| reached(world, &parked, MessageState::Stored) < parked.len());
+        let stored = world.run_while(PATIENCE, |world| {
+            reached(world, &parked, MessageState::Stored) < parked.len()
+        });
         world.start(away)?;
         await_read(&mut world, &parked, progress);
         // What is still under way, replays most of all, has its chance.
         world.run_for(Span::from_secs(10));
 
-        let mut outcome = Outcome { figures: figures(&mut world, &online, &parked), targets: Vec::new() };
+        let mut outcome = Outcome {
+            figures: figures(&mut world, &online, &parked),
+            targets: Vec::new(),
+        };
         outcome.figures.add("settled", settled);
         outcome.figures.add("greeted", greeted);
         outcome.figures.add("stored_while_away", stored);
@@ -115,17 +127,27 @@ fn await_read(world: &mut World, letters: &[Letter], progress: &Progress) {
 }
 
 fn reached(world: &World, letters: &[Letter], state: MessageState) -> usize {
-    letters.iter().filter(|letter| world.has_reached(letter, state)).count()
+    letters
+        .iter()
+        .filter(|letter| world.has_reached(letter, state))
+        .count()
 }
 
 fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
     let all: Vec<Letter> = online.iter().chain(parked).cloned().collect();
-    let latencies: Vec<u64> = online.iter().filter_map(|one| world.latency_ms(one)).collect();
+    let latencies: Vec<u64> = online
+        .iter()
+        .filter_map(|one| world.latency_ms(one))
+        .collect();
     let at = |percent| quantile(&latencies, percent).map_or(Value::Null, |ms| json!(seconds(ms)));
-    let counters: Vec<_> = (0..world.len()).map(|index| world.counters(index)).collect();
+    let counters: Vec<_> = (0..world.len())
+        .map(|index| world.counters(index))
+        .collect();
     let total = sum(&counters);
-    let bytes: Vec<u64> =
-        (0..world.len()).map(|index| world.bytes(index)).map(|(got, sent)| got + sent).collect();
+    let bytes: Vec<u64> = (0..world.len())
+        .map(|index| world.bytes(index))
+        .map(|(got, sent)| got + sent)
+        .collect();
     let virtual_ms = (world.now() - super::super::world::GENESIS).as_millis();
     let (agreeing, _) = world.agreement();
     let metrics = world.metrics();
@@ -134,7 +156,10 @@ fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
     figures.add("sent", all.len());
     figures.add("delivered", reached(world, &all, MessageState::Delivered));
     figures.add("read", reached(world, &all, MessageState::Read));
-    figures.add("latency_s", json!({ "p50": at(50), "p90": at(90), "p99": at(99) }));
+    figures.add(
+        "latency_s",
+        json!({ "p50": at(50), "p90": at(90), "p99": at(99) }),
+    );
     figures.add("agreeing_nodes", agreeing);
     figures.add("packets_real", total.real);
     figures.add("packets_cover", total.cover);
@@ -144,7 +169,10 @@ fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
     figures.add("replays_injected", metrics.replays);
     figures.add("replays_accepted", metrics.replays_accepted);
     figures.add("packets_repeated", metrics.repeated);
-    figures.add("bytes_per_node", bytes.iter().sum::<u64>() / bytes.len().max(1) as u64);
+    figures.add(
+        "bytes_per_node",
+        bytes.iter().sum::<u64>() / bytes.len().max(1) as u64,
+    );
     figures.add("bytes_most", bytes.iter().max().copied().unwrap_or(0));
     figures.add("pool_mean", (total.pool * 100.0).round() / 100.0);
     figures.add("gossip_messages", metrics.gossip.0);

@@ -39,7 +39,9 @@ impl World {
         if !node.heard.insert(message.id) {
             return;
         }
-        let Some(core) = node.core.as_mut() else { return };
+        let Some(core) = node.core.as_mut() else {
+            return;
+        };
         if core.handle_bundle(now, &message.data) == Verdict::Accept {
             self.pass_on(to.node, from, &message);
         }
@@ -48,8 +50,12 @@ impl World {
 
     fn pass_on(&mut self, index: usize, except: usize, message: &Arc<Gossip>) {
         let size = u64::try_from(message.data.len()).unwrap_or(0);
-        let mut peers: Vec<usize> =
-            self.nodes[index].connected.iter().copied().filter(|peer| *peer != except).collect();
+        let mut peers: Vec<usize> = self.nodes[index]
+            .connected
+            .iter()
+            .copied()
+            .filter(|peer| *peer != except)
+            .collect();
         for _ in 0..FANOUT.min(peers.len()) {
             let pick = self.dice.gossip.next_u64() % u64::try_from(peers.len()).unwrap_or(1);
             let peer = peers.swap_remove(usize::try_from(pick).unwrap_or(0));
@@ -57,7 +63,11 @@ impl World {
             if let Some(latency) = self.config.link.cross(&mut self.dice.gossip) {
                 let to = self.life_of(peer);
                 let message = message.clone();
-                let what = Happening::Gossip { from: index, to, message };
+                let what = Happening::Gossip {
+                    from: index,
+                    to,
+                    message,
+                };
                 self.queue.plan(self.now + latency, what);
             }
         }
@@ -75,7 +85,10 @@ impl World {
             let start = usize::try_from(start).unwrap_or(0);
             for other in (0..self.len()).map(|step| (start + step) % self.len()) {
                 let node = &self.nodes[other];
-                let served = node.served.get(&lookup.key).filter(|(_, until)| *until > self.now);
+                let served = node
+                    .served
+                    .get(&lookup.key)
+                    .filter(|(_, until)| *until > self.now);
                 if let (true, true, Some((value, _))) = (other != index, node.runs(), served)
                     && !values.contains(value)
                 {
@@ -91,14 +104,27 @@ impl World {
         for value in values {
             let took = self.lookup_time();
             last = last.max(took);
-            let what = Happening::Found { to, key: lookup.key, value };
+            let what = Happening::Found {
+                to,
+                key: lookup.key,
+                value,
+            };
             self.queue.plan(self.now + took, what);
         }
         let took = last.max(self.lookup_time());
-        self.queue.plan(self.now + took, Happening::LookupDone { to, key: lookup.key });
+        self.queue.plan(
+            self.now + took,
+            Happening::LookupDone {
+                to,
+                key: lookup.key,
+            },
+        );
     }
 
     fn lookup_time(&mut self) -> Span {
-        self.config.link.latency(&mut self.dice.lookups).times(LOOKUP_CROSSINGS)
+        self.config
+            .link
+            .latency(&mut self.dice.lookups)
+            .times(LOOKUP_CROSSINGS)
     }
 }

@@ -22,14 +22,25 @@ impl World {
     /// # Errors
     /// What the core says of the disk, or `Internal` if there is no such node.
     pub fn start(&mut self, index: usize) -> Result<(), Error> {
-        let (seed, params, profile) =
-            (self.config.seed, self.config.params.clone(), self.config.profile);
-        let node = self.nodes.get_mut(index).ok_or_else(|| not_running(index))?;
+        let (seed, params, profile) = (
+            self.config.seed,
+            self.config.params.clone(),
+            self.config.profile,
+        );
+        let node = self
+            .nodes
+            .get_mut(index)
+            .ok_or_else(|| not_running(index))?;
         if node.runs() {
             return Ok(());
         }
         node.lives += 1;
-        let mut rng = stream(seed, "node", u64::try_from(index).unwrap_or(u64::MAX), node.lives);
+        let mut rng = stream(
+            seed,
+            "node",
+            u64::try_from(index).unwrap_or(u64::MAX),
+            node.lives,
+        );
         let backend = node.disk.backend();
         let vault = Vault::new(node.vault_key);
         let identity = Identity::load_or_create(&backend, &vault, &mut rng)?;
@@ -72,8 +83,12 @@ impl World {
     pub fn stop(&mut self, index: usize) {
         let now = self.now;
         for _ in 0..3 {
-            let Some(node) = self.nodes.get_mut(index) else { return };
-            let Some(core) = node.core.as_mut() else { return };
+            let Some(node) = self.nodes.get_mut(index) else {
+                return;
+            };
+            let Some(core) = node.core.as_mut() else {
+                return;
+            };
             if let Some(commit) = node.in_flight.take() {
                 // A simulated disk fails only when a test injects it; then the promise is void.
                 if node.disk.commit(&commit).is_err() {
@@ -89,9 +104,11 @@ impl World {
                 break;
             }
         }
-        let events = self.nodes.get_mut(index).and_then(|node| node.core.as_mut()).map(|core| {
-            std::iter::from_fn(|| core.poll_event()).collect::<Vec<_>>()
-        });
+        let events = self
+            .nodes
+            .get_mut(index)
+            .and_then(|node| node.core.as_mut())
+            .map(|core| std::iter::from_fn(|| core.poll_event()).collect::<Vec<_>>());
         self.tell(index, events.unwrap_or_default());
         self.switch_off(index);
     }
@@ -109,7 +126,9 @@ impl World {
     }
 
     fn crash(&mut self, index: usize, survives: bool) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
         if let Some(commit) = node.in_flight.take()
             && survives
             && node.disk.commit(&commit).is_ok()
@@ -131,11 +150,15 @@ impl World {
     /// Whether a node runs.
     #[must_use]
     pub fn runs(&self, index: usize) -> bool {
-        self.nodes.get(index).is_some_and(super::node::SimNode::runs)
+        self.nodes
+            .get(index)
+            .is_some_and(super::node::SimNode::runs)
     }
 
     fn switch_off(&mut self, index: usize) {
-        let Some(node) = self.nodes.get_mut(index) else { return };
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
         if let Some(core) = node.core.take() {
             node.past.push(core.counters_view());
         }
@@ -164,9 +187,13 @@ impl World {
         if node.lives != life.number || node.core.is_none() {
             return;
         }
-        let Some(commit) = node.in_flight.take() else { return };
+        let Some(commit) = node.in_flight.take() else {
+            return;
+        };
         let done = node.disk.commit(&commit);
-        let Some(core) = node.core.as_mut() else { return };
+        let Some(core) = node.core.as_mut() else {
+            return;
+        };
         if done.is_ok() {
             node.taken.synced();
             node.durable = commit.seq;
@@ -175,14 +202,16 @@ impl World {
         } else {
             core.handle_disk_failure(now);
             node.in_flight = Some(commit);
-            self.queue.plan(now + Span::from_secs(1), Happening::Durable(life));
+            self.queue
+                .plan(now + Span::from_secs(1), Happening::Durable(life));
         }
         self.carry(life.node);
     }
 
     fn dial_bootstraps(&mut self, index: usize) {
-        let mut running: Vec<usize> =
-            (0..self.len()).filter(|other| *other != index && self.runs(*other)).collect();
+        let mut running: Vec<usize> = (0..self.len())
+            .filter(|other| *other != index && self.runs(*other))
+            .collect();
         for _ in 0..BOOTSTRAPS.min(running.len()) {
             let pick = self.dice.dials.next_u64() % u64::try_from(running.len()).unwrap_or(1);
             let peer = running.swap_remove(usize::try_from(pick).unwrap_or(0));

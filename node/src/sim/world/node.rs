@@ -131,7 +131,10 @@ impl SimNode {
     }
 
     pub(super) fn life(&self, index: usize) -> Life {
-        Life { node: index, number: self.lives }
+        Life {
+            node: index,
+            number: self.lives,
+        }
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -140,7 +143,11 @@ impl SimNode {
 
     /// The core, if the node still runs in that life.
     pub(super) fn core_in(&mut self, life: Life) -> Option<&mut Core<MemoryBackend>> {
-        if self.lives == life.number { self.core.as_mut() } else { None }
+        if self.lives == life.number {
+            self.core.as_mut()
+        } else {
+            None
+        }
     }
 
     /// Whether a timer that goes off now is the one that was set last.

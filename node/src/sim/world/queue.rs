@@ -33,11 +33,23 @@ pub(super) enum Happening {
     /// A packet arrives.
     Packet { from: usize, to: Life, frame: Frame },
     /// A replayer sends a copy, to whatever life the node is in by then.
-    Inject { from: usize, to: usize, frame: Frame },
+    Inject {
+        from: usize,
+        to: usize,
+        frame: Frame,
+    },
     /// A gossip message arrives.
-    Gossip { from: usize, to: Life, message: Arc<Gossip> },
+    Gossip {
+        from: usize,
+        to: Life,
+        message: Arc<Gossip>,
+    },
     /// A lookup brings a value.
-    Found { to: Life, key: [u8; 32], value: Vec<u8> },
+    Found {
+        to: Life,
+        key: [u8; 32],
+        value: Vec<u8>,
+    },
     /// A lookup ends.
     LookupDone { to: Life, key: [u8; 32] },
     /// A dial succeeds, unless one of the two is gone by then.
@@ -83,7 +95,11 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn plan(&mut self, at: Moment, what: Happening) {
         self.planned += 1;
-        self.heap.push(Planned { at, number: self.planned, what });
+        self.heap.push(Planned {
+            at,
+            number: self.planned,
+            what,
+        });
     }
 
     /// What happens next, unless it is after `end`.

@@ -26,7 +26,10 @@ impl World {
 
     /// The links a core wants have changed.
     pub(super) fn want_links(&mut self, index: usize, links: &[(NodeId, Vec<Vec<u8>>)]) {
-        let wanted = links.iter().filter_map(|(id, _)| self.index.get(id).copied()).collect();
+        let wanted = links
+            .iter()
+            .filter_map(|(id, _)| self.index.get(id).copied())
+            .collect();
         let before = std::mem::replace(&mut self.nodes[index].wanted, wanted);
         for peer in self.nodes[index].wanted.clone() {
             if !self.nodes[index].linked.contains(&peer) && !before.contains(&peer) {
@@ -94,7 +97,13 @@ impl World {
         }
         for (index, peer) in [(one, other), (other, one)] {
             let at = self.now + self.config.link.latency(&mut self.dice.dials);
-            self.queue.plan(at, Happening::Lost { to: self.life_of(index), peer });
+            self.queue.plan(
+                at,
+                Happening::Lost {
+                    to: self.life_of(index),
+                    peer,
+                },
+            );
         }
     }
 
@@ -108,7 +117,13 @@ impl World {
             self.nodes[peer].linked.remove(&index);
             self.nodes[peer].arrivals.remove(&index);
             let at = self.now + self.config.link.latency(&mut self.dice.dials);
-            self.queue.plan(at, Happening::Lost { to: self.life_of(peer), peer: index });
+            self.queue.plan(
+                at,
+                Happening::Lost {
+                    to: self.life_of(peer),
+                    peer: index,
+                },
+            );
         }
     }
 
@@ -124,7 +139,9 @@ impl World {
     }
 
     fn report_link(&mut self, index: usize, peer: usize, up: bool) {
-        let Some(id) = self.nodes[peer].id else { return };
+        let Some(id) = self.nodes[peer].id else {
+            return;
+        };
         if let Some(core) = self.nodes[index].core.as_mut() {
             core.handle_link(self.now, id, up);
         }
@@ -155,7 +172,14 @@ impl World {
             None => Vec::new(),
         };
         for copy in copies {
-            self.queue.plan(copy.at, Happening::Inject { from, to: copy.to, frame: copy.frame });
+            self.queue.plan(
+                copy.at,
+                Happening::Inject {
+                    from,
+                    to: copy.to,
+                    frame: copy.frame,
+                },
+            );
         }
         self.put_on_link(from, to, frame);
     }
@@ -178,7 +202,14 @@ impl World {
         let last = self.nodes[from].arrivals.entry(to).or_default();
         let at = (self.now + latency).max(*last);
         *last = at;
-        self.queue.plan(at, Happening::Packet { from, to: self.life_of(to), frame });
+        self.queue.plan(
+            at,
+            Happening::Packet {
+                from,
+                to: self.life_of(to),
+                frame,
+            },
+        );
     }
 
     pub(super) fn arrive(&mut self, from: usize, to: Life, frame: Frame) {
@@ -189,18 +220,27 @@ impl World {
             return;
         }
         node.bytes.0 += u64::try_from(frame.len()).unwrap_or(0);
-        if node.role.as_mut().is_some_and(|role| !role.incoming(now, from, &frame)) {
+        if node
+            .role
+            .as_mut()
+            .is_some_and(|role| !role.incoming(now, from, &frame))
+        {
             self.metrics.lose("adversary");
             return;
         }
         self.trace.update(&now.0.to_le_bytes());
         for end in [from, index] {
-            self.trace.update(&u64::try_from(end).unwrap_or(u64::MAX).to_le_bytes());
+            self.trace
+                .update(&u64::try_from(end).unwrap_or(u64::MAX).to_le_bytes());
         }
         self.trace.update(&frame[1..33]);
         self.metrics.delivered += 1;
         let alpha = half_alpha(&frame);
-        let before = if self.watched { self.mixer_drops(index) } else { 0 };
+        let before = if self.watched {
+            self.mixer_drops(index)
+        } else {
+            0
+        };
         if let Some(core) = self.nodes[index].core.as_mut() {
             core.handle_packet(now, frame);
         }
@@ -214,9 +254,13 @@ impl World {
     }
 
     fn mixer_drops(&self, index: usize) -> u64 {
-        let Some(core) = self.nodes[index].core.as_ref() else { return 0 };
+        let Some(core) = self.nodes[index].core.as_ref() else {
+            return 0;
+        };
         let dropped = core.counters_view().dropped;
-        let mixers = mix::DropReason::ALL.iter().filter_map(|reason| dropped.get(reason.name()));
+        let mixers = mix::DropReason::ALL
+            .iter()
+            .filter_map(|reason| dropped.get(reason.name()));
         mixers.sum()
     }
 }
