@@ -49,7 +49,9 @@ impl<B: Backend> Disk<B> {
             files.apply(write)?;
         }
         drop(files);
-        if commit.batch.is_empty() { Ok(()) } else { self.backend.commit(&commit.batch) }
+        let mut batch = commit.state.clone();
+        batch.append(commit.mailbox.clone());
+        if batch.is_empty() { Ok(()) } else { self.backend.commit(&batch) }
     }
 
     /// Reads back every epoch key with its tags. A torn last tag was never acted upon and is cut.
