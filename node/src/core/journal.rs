@@ -128,7 +128,11 @@ impl<T> Journal<T> {
         }
         let seq = self.next;
         self.next += 1;
-        self.in_flight = Some(InFlight { seq, mailbox_seq, tag_seq });
+        self.in_flight = Some(InFlight {
+            seq,
+            mailbox_seq,
+            tag_seq,
+        });
         Some(Commit {
             seq,
             batch: std::mem::take(&mut self.batch),
@@ -143,7 +147,11 @@ impl<T> Journal<T> {
         while self.waiting.front().is_some_and(|(due, _)| *due <= seq) {
             freed.extend(self.waiting.pop_front().map(|(_, then)| then));
         }
-        Some(Released { mailbox_seq: done.mailbox_seq, tag_seq: done.tag_seq, freed })
+        Some(Released {
+            mailbox_seq: done.mailbox_seq,
+            tag_seq: done.tag_seq,
+            freed,
+        })
     }
 }
 
