@@ -125,6 +125,9 @@ pub struct Core<B: Backend> {
     heads: [[u8; 32]; 2],
 }
 
+/// A key of the state and its value, unsealed.
+type Opened = (String, Zeroizing<Vec<u8>>);
+
 /// Names a conversation: the hello's id.
 type ConversationId = [u8; 16];
 
@@ -442,9 +445,7 @@ impl<B: Backend> Core<B> {
             Mixed::Box { body, .. } => self.mailboxes.handle_op(millis(now), &body),
             Mixed::Reply { surb_id, packet } => self.take_reply(now, surb_id, packet),
             Mixed::Loop { id, .. } => {
-                if self.loops.remove(&id).is_some() {
-                    self.counters.loops_seen += 1;
-                }
+                self.counters.loops_seen += u64::from(self.loops.remove(&id).is_some());
             }
             _ => {}
         }
@@ -499,7 +500,7 @@ impl<B: Backend> Core<B> {
     }
 
     /// Reads sealed values whose keys start with `prefix`.
-    fn read_state(&self, prefix: &str) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, Error> {
+    fn read_state(&self, prefix: &str) -> Result<Vec<Opened>, Error> {
         let mut found = Vec::new();
         let visit = &mut |key: &[u8], value: &[u8]| {
             found.push((String::from_utf8_lossy(key).into_owned(), value.to_vec()));

@@ -686,7 +686,7 @@ impl<B: Backend> Core<B> {
             .get(contact)
             .map_or(0, |one| one.attempt);
         let round = attempt / 6;
-        let back = if round % 2 == 0 {
+        let back = if round.is_multiple_of(2) {
             0
         } else {
             u32::try_from(round / 2 + 1).unwrap_or(0)
