@@ -6,19 +6,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use mix::Packet;
 use mix::ShortId;
 use mix::sphinx::{BODY_LEN, Class, SurbKeys};
 use mix::time::{Moment, Span};
-use mix::Packet;
 use rand_core::Rng;
+use storage::SurbBytes;
 use storage::answer::{Answer, Held};
 use storage::backend::Backend;
 use storage::mailbox::PendingAnswer;
 use storage::op::Op;
-use storage::SurbBytes;
 
 use super::records::{ContactId, MessageId};
-use super::{Core, ConversationId};
+use super::{ConversationId, Core};
 use crate::session::conversation::Fetched;
 
 /// Fetches under way; several times what any profile has in its longest wait.
@@ -179,7 +179,12 @@ impl<B: Backend> Core<B> {
             (Purpose::Box { conversation, id }, Answer::Empty) => {
                 self.box_done(now, conversation, &id, Fetched::Empty);
             }
-            (Purpose::Inbox { reader, index }, Answer::Inbox { ciphertext, count, .. }) => {
+            (
+                Purpose::Inbox { reader, index },
+                Answer::Inbox {
+                    ciphertext, count, ..
+                },
+            ) => {
                 let state = self.fetches.readers.entry(reader).or_default();
                 state.busy = false;
                 if let Some(entry) = ciphertext {
@@ -258,7 +263,11 @@ impl<B: Backend> Core<B> {
     }
 
     fn next_receipt(&mut self, now: Moment) -> Option<Ask> {
-        let at = self.fetches.receipts.iter().position(|receipt| receipt.due <= now)?;
+        let at = self
+            .fetches
+            .receipts
+            .iter()
+            .position(|receipt| receipt.due <= now)?;
         let receipt = self.fetches.receipts.remove(at)?;
         let purpose = Purpose::Receipt {
             message: receipt.message,
@@ -272,7 +281,11 @@ impl<B: Backend> Core<B> {
         let (contact, key, attempt) = self.prekey_wanted(now)?;
         let holders = self.inbox_holders(now, &key)?;
         let holder = *holders.get(attempt % holders.len().max(1))?;
-        Some(Ask { holder, purpose: Purpose::Prekey { contact }, wait_ms: 0 })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Prekey { contact },
+            wait_ms: 0,
+        })
     }
 
     fn next_box(&mut self, now: Moment) -> Option<Ask> {
@@ -280,10 +293,24 @@ impl<B: Backend> Core<B> {
         let turn = usize::try_from(self.fetches.turn % 1_000_003).unwrap_or(0);
         let talks = self.people.talks.len();
         // Equal wishes of different conversations take turns.
-        let wishes = self.people.talks.iter_mut().enumerate().filter_map(|(place, (id, talk))| {
-            let wish = talk.conversation.wanted_boxes(now.as_millis()).into_iter().next()?;
-            Some((wish.priority, (place + talks - turn % talks) % talks, *id, wish))
-        });
+        let wishes = self
+            .people
+            .talks
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, (id, talk))| {
+                let wish = talk
+                    .conversation
+                    .wanted_boxes(now.as_millis())
+                    .into_iter()
+                    .next()?;
+                Some((
+                    wish.priority,
+                    (place + talks - turn % talks) % talks,
+                    *id,
+                    wish,
+                ))
+            });
         let (_, _, conversation, wish) =
             wishes.min_by_key(|(priority, place, ..)| (*priority, *place))?;
         let id = wish.keys.id();
@@ -292,7 +319,11 @@ impl<B: Backend> Core<B> {
         let place = order.get(wish.rank % order.len().max(1))?;
         let holder = *holders.get(*place)?;
         let wait_ms = u32::try_from(wish.wait_ms).unwrap_or(u32::MAX);
-        Some(Ask { holder, purpose: Purpose::Box { conversation, id }, wait_ms })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Box { conversation, id },
+            wait_ms,
+        })
     }
 
     fn next_inbox(&mut self, now: Moment) -> Option<Ask> {
@@ -302,7 +333,11 @@ impl<B: Backend> Core<B> {
         for (address, day, key, is_today) in self.inboxes_to_read(now) {
             let holders = self.inbox_holders(now, &key)?;
             for (rank, holder) in holders.into_iter().take(SWEPT_RANKS).enumerate() {
-                let id = ReaderId { address, day, holder };
+                let id = ReaderId {
+                    address,
+                    day,
+                    holder,
+                };
                 let reader = self.fetches.readers.entry(id).or_default();
                 if reader.busy || reader.due > now {
                     continue;
@@ -313,7 +348,11 @@ impl<B: Backend> Core<B> {
                     reader.due = now + if is_today { sweep } else { PAST_SWEEP };
                 }
                 let index = reader.next;
-                return Some(Ask { holder, purpose: Purpose::Inbox { reader: id, index }, wait_ms });
+                return Some(Ask {
+                    holder,
+                    purpose: Purpose::Inbox { reader: id, index },
+                    wait_ms,
+                });
             }
         }
         None
@@ -337,7 +376,11 @@ impl<B: Backend> Core<B> {
         let holders = self.directory(now)?.holders(&id, k);
         let holder = *holders.get(self.below(holders.len()))?;
         let wait_ms = u32::try_from(self.config.params.max_wait_ms).unwrap_or(u32::MAX);
-        Some(Ask { holder, purpose: Purpose::Dummy { id }, wait_ms })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Dummy { id },
+            wait_ms,
+        })
     }
 
     /// Sends a fetch with a fresh SURB. `None`: no route just now.
@@ -354,13 +397,24 @@ impl<B: Backend> Core<B> {
         let body = self.operation(now, &ask.purpose, wait_ms, surb)?;
         self.send_box(now, &ask.holder, Class::Fast, &body)?;
         if self.fetches.under_way.len() == MAX_UNDER_WAY {
-            let oldest = self.fetches.under_way.iter().min_by_key(|(_, fetch)| fetch.until);
+            let oldest = self
+                .fetches
+                .under_way
+                .iter()
+                .min_by_key(|(_, fetch)| fetch.until);
             let oldest = oldest.map(|(id, _)| *id);
             if let Some(fetch) = oldest.and_then(|id| self.fetches.under_way.remove(&id)) {
                 self.lost(now, fetch.purpose);
             }
         }
-        self.fetches.under_way.insert(surb_id, UnderWay { keys, purpose: ask.purpose, until });
+        self.fetches.under_way.insert(
+            surb_id,
+            UnderWay {
+                keys,
+                purpose: ask.purpose,
+                until,
+            },
+        );
         Some(())
     }
 
@@ -394,7 +448,9 @@ impl<B: Backend> Core<B> {
         let params = &self.config.params;
         let way = self.way();
         let end = dht::epoch::key_window(params, self.epoch(now)).until;
-        let room = (end - now).as_millis().saturating_sub(way.as_millis().saturating_mul(2));
+        let room = (end - now)
+            .as_millis()
+            .saturating_sub(way.as_millis().saturating_mul(2));
         let wait = u64::from(asked_ms).min(params.max_wait_ms).min(room);
         let until = now + Span::from_millis(wait) + way + way;
         (u32::try_from(wait).unwrap_or(u32::MAX), until.min(end))

@@ -129,7 +129,11 @@ impl<T> Journal<T> {
         }
         let seq = self.next;
         self.next += 1;
-        self.in_flight = Some(InFlight { seq, mailbox_seq, tag_seq });
+        self.in_flight = Some(InFlight {
+            seq,
+            mailbox_seq,
+            tag_seq,
+        });
         Some(Commit {
             seq,
             state: std::mem::take(&mut self.batch),
@@ -151,7 +155,11 @@ impl<T> Journal<T> {
         while self.waiting.front().is_some_and(|(due, _)| *due <= seq) {
             freed.extend(self.waiting.pop_front().map(|(_, then)| then));
         }
-        Some(Released { mailbox_seq: done.mailbox_seq, tag_seq: done.tag_seq, freed })
+        Some(Released {
+            mailbox_seq: done.mailbox_seq,
+            tag_seq: done.tag_seq,
+            freed,
+        })
     }
 }
 
