@@ -25,7 +25,11 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
     let progress = Progress::new(args.json);
     let nodes = usize::try_from(args.nodes).unwrap_or(usize::MAX);
     let messages = usize::try_from(args.messages).unwrap_or(usize::MAX);
-    let outcome = tokio::time::timeout(limit, plan::play(nodes, messages, at_least, &clock, &progress)).await;
+    let outcome = tokio::time::timeout(
+        limit,
+        plan::play(nodes, messages, at_least, &clock, &progress),
+    )
+    .await;
     progress.finish();
     let Ok(report) = outcome else {
         return Err(Error::new(

@@ -57,7 +57,11 @@ impl<B: Backend> Disk<B> {
         drop(files);
         let mut batch = commit.state.clone();
         batch.append(commit.mailbox.clone());
-        if batch.is_empty() { Ok(()) } else { self.backend.commit(&batch) }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.backend.commit(&batch)
+        }
     }
 
     /// Reads back every epoch key with its tags. A torn last tag was never acted upon and is cut.

@@ -37,11 +37,25 @@ const PAST_SWEEP: Span = Span::from_secs(1_800);
 /// What a fetch is for.
 #[derive(Clone, Debug)]
 enum Purpose {
-    Dummy { id: [u8; 32] },
-    Box { conversation: ConversationId, id: [u8; 32] },
-    Inbox { reader: ReaderId, index: u16 },
-    Prekey { contact: ContactId },
-    Receipt { message: MessageId, id: [u8; 32], holder: ShortId },
+    Dummy {
+        id: [u8; 32],
+    },
+    Box {
+        conversation: ConversationId,
+        id: [u8; 32],
+    },
+    Inbox {
+        reader: ReaderId,
+        index: u16,
+    },
+    Prekey {
+        contact: ContactId,
+    },
+    Receipt {
+        message: MessageId,
+        id: [u8; 32],
+        holder: ShortId,
+    },
 }
 
 #[derive(Debug)]
@@ -202,7 +216,14 @@ impl<B: Backend> Core<B> {
             (Purpose::Prekey { contact }, Answer::Found { ciphertext }) => {
                 self.take_prekey(now, &contact, &ciphertext);
             }
-            (Purpose::Receipt { message, id, holder }, Answer::Stat { held, .. }) => {
+            (
+                Purpose::Receipt {
+                    message,
+                    id,
+                    holder,
+                },
+                Answer::Stat { held, .. },
+            ) => {
                 self.take_receipt(now, &message, &id, holder, held != Held::Absent);
             }
             (Purpose::Prekey { contact }, Answer::Empty) => self.prekey_absent(now, &contact),
@@ -274,7 +295,11 @@ impl<B: Backend> Core<B> {
             id: receipt.id,
             holder: receipt.holder,
         };
-        Some(Ask { holder: receipt.holder, purpose, wait_ms: 0 })
+        Some(Ask {
+            holder: receipt.holder,
+            purpose,
+            wait_ms: 0,
+        })
     }
 
     fn next_prekey(&mut self, now: Moment) -> Option<Ask> {

@@ -116,9 +116,8 @@ impl<T> Journal<T> {
         if self.in_flight.is_some() {
             return None;
         }
-        let (mailbox_seq, mailbox) = mailbox.map_or((None, Batch::default()), |(seq, batch)| {
-            (Some(seq), batch)
-        });
+        let (mailbox_seq, mailbox) =
+            mailbox.map_or((None, Batch::default()), |(seq, batch)| (Some(seq), batch));
         let idle = self.batch.is_empty()
             && self.keys.is_empty()
             && mailbox_seq.is_none()

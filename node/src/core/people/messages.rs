@@ -269,7 +269,12 @@ impl<B: Backend> Core<B> {
         for (copy, holder) in (1u64..).zip(&asked) {
             // Half of the way's bound is well above its mean; who answers too early is asked again.
             let due = now + Span(self.way().0 / 2) + per_copy.times(copy);
-            self.fetches.want_receipt(Receipt { message, id, holder: *holder, due });
+            self.fetches.want_receipt(Receipt {
+                message,
+                id,
+                holder: *holder,
+                due,
+            });
         }
         let all = u8::try_from(holders.len()).unwrap_or(u8::MAX);
         self.people.receipts.insert(
@@ -293,11 +298,18 @@ impl<B: Backend> Core<B> {
         held: bool,
     ) {
         let way = self.way();
-        let Some(receipts) = self.people.receipts.get_mut(id) else { return };
+        let Some(receipts) = self.people.receipts.get_mut(id) else {
+            return;
+        };
         if !held {
             if now - receipts.at < way.times(4) {
                 let due = now + way;
-                self.fetches.want_receipt(Receipt { message: *message, id: *id, holder, due });
+                self.fetches.want_receipt(Receipt {
+                    message: *message,
+                    id: *id,
+                    holder,
+                    due,
+                });
             }
             return;
         }
