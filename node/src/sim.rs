@@ -34,7 +34,10 @@ pub(crate) fn command(args: &SimArgs, out: &mut Out) -> Result<u8, Error> {
         let names: Vec<_> = ALL.iter().map(|one| one.name()).collect();
         return Err(Error::new(
             ErrorKind::Usage,
-            format!("there is no scenario {name:?}; there are: {}", names.join(", ")),
+            format!(
+                "there is no scenario {name:?}; there are: {}",
+                names.join(", ")
+            ),
             "`murmur sim --list` says what each shows",
         ));
     };
@@ -62,12 +65,16 @@ pub(crate) fn command(args: &SimArgs, out: &mut Out) -> Result<u8, Error> {
 
 fn list(json: bool, out: &mut Out) -> Result<u8, Error> {
     if json {
-        let all: Vec<_> =
-            ALL.iter().map(|one| json!({ "name": one.name(), "about": one.about() })).collect();
+        let all: Vec<_> = ALL
+            .iter()
+            .map(|one| json!({ "name": one.name(), "about": one.about() }))
+            .collect();
         out.json(&json!({ "scenarios": all }))?;
     } else {
-        let rows: Vec<_> =
-            ALL.iter().map(|one| [one.name().to_owned(), one.about().to_owned()]).collect();
+        let rows: Vec<_> = ALL
+            .iter()
+            .map(|one| [one.name().to_owned(), one.about().to_owned()])
+            .collect();
         out.table(["scenario", "shows"], &rows)?;
     }
     Ok(0)
@@ -80,10 +87,17 @@ fn print(
     elapsed: f64,
     out: &mut Out,
 ) -> Result<(), Error> {
-    out.line(&format!("{} (seed {seed}): {}", scenario.name(), scenario.about()))?;
+    out.line(&format!(
+        "{} (seed {seed}): {}",
+        scenario.name(),
+        scenario.about()
+    ))?;
     out.line("")?;
-    let rows: Vec<_> =
-        outcome.figures.rows().map(|(name, value)| [name.to_owned(), value]).collect();
+    let rows: Vec<_> = outcome
+        .figures
+        .rows()
+        .map(|(name, value)| [name.to_owned(), value])
+        .collect();
     out.table(["figure", ""], &rows)?;
     out.line("")?;
     let rows: Vec<_> = outcome
@@ -91,7 +105,12 @@ fn print(
         .iter()
         .map(|target| {
             let met = if target.met { "met" } else { "MISSED" };
-            [target.name.to_owned(), target.want.clone(), target.is.clone(), met.to_owned()]
+            [
+                target.name.to_owned(),
+                target.want.clone(),
+                target.is.clone(),
+                met.to_owned(),
+            ]
         })
         .collect();
     out.table(["target", "wanted", "is", ""], &rows)?;
