@@ -89,7 +89,7 @@ impl World {
             let Some(core) = node.core.as_mut() else {
                 return;
             };
-            if let Some(mut commit) = node.in_flight.take() {
+            if let Some(commit) = node.in_flight.take() {
                 // A simulated disk fails only when a test injects it; then the promise is void.
                 if node.disk.commit(&commit).is_err() {
                     break;
@@ -129,7 +129,7 @@ impl World {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        if let Some(mut commit) = node.in_flight.take()
+        if let Some(commit) = node.in_flight.take()
             && survives
             && node.disk.commit(&commit).is_ok()
         {
