@@ -55,8 +55,7 @@ impl<B: Backend> Disk<B> {
             files.apply(write)?;
         }
         drop(files);
-        let mut batch = commit.state.clone();
-        batch.append(commit.mailbox.clone());
+        let batch = commit.batch();
         if batch.is_empty() {
             Ok(())
         } else {

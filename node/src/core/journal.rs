@@ -47,6 +47,16 @@ pub struct Commit {
     pub keys: Vec<KeyFile>,
 }
 
+impl Commit {
+    /// State and mailbox entries together: one sync for both.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        let mut batch = self.state.clone();
+        batch.append(self.mailbox.clone());
+        batch
+    }
+}
+
 /// Gathers writes and releases what waited for them.
 #[derive(Debug)]
 pub(super) struct Journal<T> {

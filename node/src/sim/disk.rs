@@ -62,10 +62,11 @@ impl SimDisk {
                 }
             }
         }
-        if commit.batch.is_empty() {
+        let batch = commit.batch();
+        if batch.is_empty() {
             Ok(())
         } else {
-            self.backend.commit(&commit.batch)
+            self.backend.commit(&batch)
         }
     }
 }

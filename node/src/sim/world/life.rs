@@ -187,7 +187,7 @@ impl World {
         if node.lives != life.number || node.core.is_none() {
             return;
         }
-        let Some(commit) = node.in_flight.take() else {
+        let Some(mut commit) = node.in_flight.take() else {
             return;
         };
         let done = node.disk.commit(&commit);
@@ -200,7 +200,7 @@ impl World {
             self.metrics.commits += 1;
             core.handle_durable(now, commit.seq);
         } else {
-            core.handle_disk_failure(now);
+            core.handle_disk_failure(now, &mut commit);
             node.in_flight = Some(commit);
             self.queue
                 .plan(now + Span::from_secs(1), Happening::Durable(life));
