@@ -26,6 +26,8 @@ const MAX_SENT: usize = 20_000;
 const MAX_INBOX: usize = 20_000;
 /// Frames of one contact whose first copy may wait for a slot.
 const FRAMES_AHEAD: usize = 2;
+/// Copies of a frame without data.
+const ACK_COPIES: usize = 2;
 /// Frames with waiting copies beyond which no new frame is begun: the stream is behind.
 const COPIES_AHEAD: usize = 24;
 
@@ -204,7 +206,11 @@ impl<B: Backend> Core<B> {
             let keys = &deposit.target.keys;
             let id = keys.id();
             let holders = directory.holders(&id, deposit.target.holders);
-            let order = keys.holder_order(holders.len());
+            let mut order = keys.holder_order(holders.len());
+            if deposit.frame.carries.is_none() {
+                // What only acknowledges is said again when asked; two copies are enough.
+                order.truncate(ACK_COPIES);
+            }
             let expires = Millis(deposit.target.expires_at);
             let body = self.put_box(now, keys.signing(), expires, deposit.sealed);
             let class = match deposit.frame.class {
