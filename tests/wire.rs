@@ -39,7 +39,7 @@ use std::time::Duration;
 use node::config::Profile;
 use storage::op::Op;
 
-use capture::Flaw;
+use capture::{Flaw, Span};
 use letters::{Delivered, operation};
 use mesh::{Mesh, Observed, vault_key};
 use peeling::{End, Journey};
@@ -53,6 +53,8 @@ const NODES: usize = 14;
 const TALKS: [(usize, usize); 3] = [(0, 1), (10, 11), (12, 13)];
 /// Messages of each conversation: true from the one who greeted.
 const LETTERS: [bool; 3] = [true, false, true];
+/// How long after the nodes agree the last links are up: twice what the later dialler waits.
+const LINKING: Duration = Duration::from_secs(2);
 /// How long the mesh runs on after the last message. A hop takes 25 ms and an exponential delay of mean 0.2 s; five seconds
 /// are exceeded less than once in 10¹⁰ hops.
 const TAIL: Duration = Duration::from_secs(5);
@@ -60,12 +62,12 @@ const TAIL: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_mixer_is_bypassed() {
     let run = tokio::time::timeout(Duration::from_secs(240), play());
-    let (observed, delivered, horizon) = run.await.expect("the mesh delivers in time");
+    let (observed, delivered, span) = run.await.expect("the mesh delivers in time");
     let took = observed
         .records
         .last()
         .map_or(Duration::ZERO, |record| record.at);
-    let proof = prove(&observed, &delivered, horizon).unwrap_or_else(|flaw| panic!("{flaw:?}"));
+    let proof = prove(&observed, &delivered, span).unwrap_or_else(|flaw| panic!("{flaw:?}"));
     proof.print(took);
     assert_eq!(proof.mixes, MIXES, "every mix mixed");
     assert_eq!(proof.messages.len(), TALKS.len() * LETTERS.len());
@@ -97,8 +99,9 @@ async fn no_mixer_is_bypassed() {
     }
 }
 
-/// Runs the mesh until all messages are delivered and everything before the returned moment has come to its end.
-async fn play() -> (Observed, Vec<Delivered>, Duration) {
+/// Runs the mesh until all messages are delivered. All links are up before the first is sent, and all packets of the returned
+/// span have come to their end.
+async fn play() -> (Observed, Vec<Delivered>, Span) {
     let profiles: Vec<Profile> = (0..NODES)
         .map(|node| {
             if node < MIXES {
@@ -110,6 +113,8 @@ async fn play() -> (Observed, Vec<Delivered>, Duration) {
         .collect();
     let mesh = Mesh::start(&profiles).await;
     mesh.settle().await;
+    tokio::time::sleep(LINKING).await;
+    let from = mesh.elapsed();
     futures::future::join_all(TALKS.map(|(from, to)| mesh.greet(from, to))).await;
     let mut sent = Vec::new();
     for (round, forth) in LETTERS.into_iter().enumerate() {
@@ -123,15 +128,17 @@ async fn play() -> (Observed, Vec<Delivered>, Duration) {
         .iter()
         .map(|(from, to, id, text)| mesh.arrive(*from, *to, id, text));
     let delivered = futures::future::join_all(arriving).await;
-    let horizon = mesh.elapsed();
+    let until = mesh.elapsed();
     tokio::time::sleep(TAIL).await;
-    (mesh.stop().await, delivered, horizon)
+    (mesh.stop().await, delivered, Span { from, until })
 }
 
 /// Everything the capture proves, as counts.
 struct Proof {
     frames: usize,
     links: usize,
+    cut: usize,
+    lost: usize,
     in_flight: usize,
     epochs: usize,
     packets: usize,
@@ -144,13 +151,13 @@ struct Proof {
     kinds: BTreeMap<&'static str, (usize, Vec<usize>)>,
 }
 
-fn prove(observed: &Observed, delivered: &[Delivered], horizon: Duration) -> Result<Proof, Flaw> {
+fn prove(observed: &Observed, delivered: &[Delivered], span: Span) -> Result<Proof, Flaw> {
     assert_eq!(observed.lost, 0, "the tap saw everything");
     let book = &observed.book;
-    let links = capture::join(&observed.records, horizon)?;
+    let links = capture::join(&observed.records, span)?;
     let crossings = &links.crossings;
     let places = capture::by_bytes(crossings)?;
-    let journeys = peeling::follow(crossings, &places, book, horizon)?;
+    let journeys = peeling::follow(crossings, &places, book, span)?;
     for journey in &journeys {
         trace::check_hops(journey)?;
     }
@@ -184,16 +191,16 @@ fn prove(observed: &Observed, delivered: &[Delivered], horizon: Duration) -> Res
         .collect();
     let epochs: std::collections::BTreeSet<u32> =
         book.keys.keys().map(|(_, epoch)| *epoch).collect();
+    let ended = |end| journeys.iter().filter(|journey| journey.end == end).count();
     Ok(Proof {
         frames: crossings.len(),
         links: links.links,
+        cut: links.lost,
+        lost: ended(End::Lost),
         in_flight: links.in_flight,
         epochs: epochs.len(),
         packets: journeys.len(),
-        waiting: journeys
-            .iter()
-            .filter(|journey| journey.end == End::Waiting)
-            .count(),
+        waiting: ended(End::Waiting),
         hops,
         exchanges: exchanges.iter().filter(|one| one.answer.is_some()).count(),
         mixes: mixes.len(),
@@ -213,7 +220,7 @@ fn kinds(
     let mut kinds: BTreeMap<_, (usize, Vec<usize>)> = BTreeMap::new();
     for (at, journey) in journeys.iter().enumerate() {
         let kind = match journey.end {
-            End::Waiting => continue,
+            End::Waiting | End::Lost => continue,
             End::Drop => "drop",
             End::Loop => "loop",
             End::Reply if found.iter().any(|one| one.answers.contains(&at)) => "answer, a message",
@@ -257,15 +264,17 @@ impl Proof {
                 "  of these under way at the end",
                 self.in_flight.to_string(),
             ),
+            ("  cut off before all links were up", self.cut.to_string()),
             (
                 "packets followed hop by hop by their bytes",
                 self.packets.to_string(),
             ),
             (
                 "  over 3 distinct hops and one end",
-                (self.packets - self.waiting).to_string(),
+                (self.packets - self.waiting - self.lost).to_string(),
             ),
             ("  in a pool at the end", self.waiting.to_string()),
+            ("  lost before all links were up", self.lost.to_string()),
             (
                 "hops without a common run of 8 bytes",
                 self.hops.to_string(),

@@ -69,32 +69,55 @@ pub(crate) struct Links {
     pub(crate) crossings: Vec<Crossing>,
     /// Ordered pairs of nodes that carried at least one frame.
     pub(crate) links: usize,
+    /// Frames written before all links were up that went down with a connection.
+    pub(crate) lost: usize,
     /// Frames written shortly before the end that were not read before it.
     pub(crate) in_flight: usize,
 }
 
-/// Compares both ends of every link. Frames written after `horizon` may still be under way.
-pub(crate) fn join(records: &[Record], horizon: Duration) -> Result<Links, Flaw> {
+/// The time in which nothing may be missing, since the capture began: from when all links are up until shortly before the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+impl Span {
+    /// Whether a frame of this time must have been read, and passed on.
+    pub(crate) fn holds(self, at: Duration) -> bool {
+        self.from <= at && at <= self.until
+    }
+}
+
+/// Compares both ends of every link: what was read must be what was written, in this order, and nothing written within `span`
+/// may be missing. Before it connections are still being made, of which two nodes keep one; after it frames are under way.
+pub(crate) fn join(records: &[Record], span: Span) -> Result<Links, Flaw> {
     let mut ends: BTreeMap<(usize, usize), [Vec<&Record>; 2]> = BTreeMap::new();
     for record in records {
         let link = ends.entry((record.from, record.to)).or_default();
         link[usize::from(record.written)].push(record);
     }
-    let mut in_flight = 0;
+    let (mut lost, mut in_flight) = (0, 0);
     for (&(from, to), [read, written]) in &ends {
-        if read.len() > written.len()
-            || read
-                .iter()
-                .zip(written)
-                .any(|(read, written)| read.bytes != written.bytes)
-        {
-            return Err(classify(from, to, read, written));
+        let mut missing: Vec<&Record> = Vec::new();
+        let mut left = written.as_slice();
+        for frame in read {
+            match left.iter().position(|written| written.bytes == frame.bytes) {
+                Some(at) => {
+                    missing.extend(&left[..at]);
+                    left = &left[at + 1..];
+                }
+                // The reader may be a moment ahead of the writer's note when the capture ends.
+                None if left.is_empty() && frame.at > span.until => {}
+                None => return Err(Flaw::Altered { from, to }),
+            }
         }
-        let rest = &written[read.len()..];
-        if rest.iter().any(|frame| frame.at <= horizon) {
+        missing.extend(left);
+        if missing.iter().any(|frame| span.holds(frame.at)) {
             return Err(Flaw::Lost { from, to });
         }
-        in_flight += rest.len();
+        lost += missing.iter().filter(|frame| frame.at < span.from).count();
+        in_flight += missing.iter().filter(|frame| frame.at > span.until).count();
     }
     let crossings = records
         .iter()
@@ -108,21 +131,9 @@ pub(crate) fn join(records: &[Record], horizon: Duration) -> Result<Links, Flaw>
     Ok(Links {
         crossings: crossings.collect(),
         links: ends.len(),
+        lost,
         in_flight,
     })
-}
-
-/// A gap in the middle of a link is a loss; anything else that differs is an alteration.
-fn classify(from: usize, to: usize, read: &[&Record], written: &[&Record]) -> Flaw {
-    let mut left = written.iter();
-    let subsequence = read
-        .iter()
-        .all(|read| left.any(|written| written.bytes == read.bytes));
-    if subsequence {
-        Flaw::Lost { from, to }
-    } else {
-        Flaw::Altered { from, to }
-    }
 }
 
 /// Where each frame's bytes are, if no two frames are the same: a mixer that passed on what it got would make two.

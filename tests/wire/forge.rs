@@ -12,7 +12,7 @@ use rand_core::SeedableRng;
 use storage::answer::Answer;
 use storage::op::Op;
 
-use crate::capture::{Crossing, Flaw, by_bytes, number_of};
+use crate::capture::{Crossing, Flaw, Span, by_bytes, number_of};
 use crate::peeling::{Journey, KeyBook, Opened, follow};
 use crate::trace::{Carriage, Exchange, Proven, check_bytes, check_hops, check_message, pair_up};
 
@@ -21,7 +21,11 @@ pub(crate) const EPOCH: u32 = 3;
 pub(crate) const SENDER: usize = 0;
 pub(crate) const HOLDER: usize = 4;
 pub(crate) const RECEIVER: usize = 5;
-pub(crate) const LATE: Duration = Duration::from_secs(1_000);
+/// All that is forged lies within.
+pub(crate) const ALWAYS: Span = Span {
+    from: Duration::ZERO,
+    until: Duration::MAX,
+};
 
 /// Nodes that pass packets on as they should, and what their links carried.
 pub(crate) struct Forge {
@@ -124,18 +128,18 @@ impl Forge {
         Self::new().exchange(&[1, 2, 3, HOLDER], &[1, 6, 2, RECEIVER])
     }
 
-    pub(crate) fn journeys(&self, horizon: Duration) -> Result<Vec<Journey>, Flaw> {
+    pub(crate) fn journeys(&self, span: Span) -> Result<Vec<Journey>, Flaw> {
         follow(
             &self.crossings,
             &by_bytes(&self.crossings)?,
             &self.book,
-            horizon,
+            span,
         )
     }
 
     /// Everything that is asked of all packets.
     pub(crate) fn prove(&self) -> Result<(Vec<Journey>, Vec<Exchange>), Flaw> {
-        let journeys = self.journeys(LATE)?;
+        let journeys = self.journeys(ALWAYS)?;
         for journey in &journeys {
             check_hops(journey)?;
         }

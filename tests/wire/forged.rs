@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::capture::{Flaw, Frame, Record, join};
-use crate::forge::{EPOCH, Forge, HOLDER, LATE, RECEIVER, SENDER};
+use crate::capture::{Flaw, Frame, Record, Span, join};
+use crate::forge::{ALWAYS, EPOCH, Forge, HOLDER, RECEIVER, SENDER};
 use crate::overlap::{RUN, shared_run};
 use crate::peeling::{End, Journey};
 use crate::trace::{Carriage, Proven, check_bytes, check_hops, check_message, check_silent};
@@ -105,9 +105,14 @@ fn a_packet_may_wait_only_at_the_end() {
     for crossing in &mut forge.crossings {
         crossing.at = Duration::from_secs(9);
     }
-    let journeys = forge.journeys(Duration::from_secs(8)).unwrap();
-    assert_eq!((journeys.len(), journeys[0].end), (1, End::Waiting));
-    assert_eq!(journeys[0].nodes, [0, 1, 2]);
+    let ended = |from: u64, until: u64| {
+        let (from, until) = (Duration::from_secs(from), Duration::from_secs(until));
+        let journeys = forge.journeys(Span { from, until });
+        journeys.map(|all| (all.len(), all[0].end, all[0].nodes.clone()))
+    };
+    assert_eq!(ended(0, 8), Ok((1, End::Waiting, vec![0, 1, 2])));
+    assert_eq!(ended(10, 20), Ok((1, End::Lost, vec![0, 1, 2])));
+    assert_eq!(ended(9, 9), Err(Flaw::NotForwarded { crossing: 1 }));
 }
 
 #[test]
@@ -198,7 +203,7 @@ fn bytes_that_survive_a_hop_are_found() {
         after = kept;
     }
     let mut forge = Forge::honest();
-    let journeys = forge.journeys(LATE).unwrap();
+    let journeys = forge.journeys(ALWAYS).unwrap();
     assert_eq!(check_bytes(&journeys, &forge.crossings), Ok(9));
     let alpha: Vec<u8> = forge.crossings[1].bytes[1..33].to_vec();
     forge.crossings[2].bytes[1..33].copy_from_slice(&alpha);
@@ -215,8 +220,14 @@ fn the_two_ends_of_a_link_are_compared() {
         written,
         at: Duration::from_secs(secs),
     };
-    let horizon = Duration::from_secs(5);
-    let ends = |records: &[Record]| join(records, horizon).map(|links| links.in_flight);
+    let span = Span {
+        from: Duration::from_secs(1),
+        until: Duration::from_secs(5),
+    };
+    let ends = |records: &[Record]| {
+        let links = join(records, span)?;
+        Ok((links.lost, links.in_flight))
+    };
     let (one, two) = (at(1, 1, true), at(2, 2, true));
     let (read_one, read_two) = (at(1, 1, false), at(2, 2, false));
     let both = [one.clone(), two.clone()];
@@ -227,7 +238,7 @@ fn the_two_ends_of_a_link_are_compared() {
         Err(Flaw::Lost { from: 0, to: 1 }),
         Err(Flaw::Altered { from: 0, to: 1 }),
     );
-    assert_eq!(ends(&with(&[&read_one, &read_two])), Ok(0));
+    assert_eq!(ends(&with(&[&read_one, &read_two])), Ok((0, 0)));
     assert_eq!(ends(&with(&[&read_one])), lost);
     assert_eq!(ends(&with(&[&read_two])), lost);
     assert_eq!(ends(&with(&[&read_two, &read_one])), altered);
@@ -235,6 +246,9 @@ fn the_two_ends_of_a_link_are_compared() {
     assert_eq!(ends(&with(&[&read_one, &read_two, &read_two])), altered);
     // Somebody speaks on the link who did not write.
     assert_eq!(ends(std::slice::from_ref(&read_one)), altered);
-    // Shortly before the end a frame may be under way.
-    assert_eq!(ends(&[one, at(6, 2, true), read_one]), Ok(1));
+    // Shortly before the end a frame may be under way, and before all links are up one may be lost.
+    let late = [one.clone(), at(6, 2, true), read_one];
+    assert_eq!(ends(&late), Ok((0, 1)));
+    let early = [at(0, 3, true), one, at(1, 1, false)];
+    assert_eq!(ends(&early), Ok((1, 0)));
 }

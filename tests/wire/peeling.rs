@@ -4,12 +4,11 @@
 //! for byte, to the node where the packet ends.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use mix::sphinx::{BODY_LEN, Element, KeyContext, Peeled};
 use mix::{EpochKey, NetworkId, PACKET_LEN, Packet, ShortId};
 
-use crate::capture::{Crossing, Flaw, Frame, number_of};
+use crate::capture::{Crossing, Flaw, Frame, Span, number_of};
 
 /// The mix keys of all nodes: what the capture is opened with.
 pub(crate) struct KeyBook {
@@ -75,6 +74,8 @@ pub(crate) enum End {
     Loop,
     Box,
     Reply,
+    /// Its reader had no link yet to where it should have gone.
+    Lost,
     /// Still waiting in a pool when the capture ended.
     Waiting,
 }
@@ -91,6 +92,11 @@ pub(crate) struct Journey {
 }
 
 impl Journey {
+    /// Whether all of its way is known.
+    pub(crate) fn arrived(&self) -> bool {
+        !matches!(self.end, End::Lost | End::Waiting)
+    }
+
     pub(crate) fn origin(&self) -> usize {
         self.nodes[0]
     }
@@ -105,13 +111,13 @@ impl Journey {
     }
 }
 
-/// Opens every frame and follows every packet. Each frame read before `horizon` must have been passed on as exactly the bytes
-/// it peels to, to exactly the node it names, or end where it was read.
+/// Opens every frame and follows every packet. Each frame of `span` must have been passed on as exactly the bytes it peels to,
+/// to exactly the node it names, or end where it was read.
 pub(crate) fn follow(
     crossings: &[Crossing],
     places: &BTreeMap<&Frame, usize>,
     book: &KeyBook,
-    horizon: Duration,
+    span: Span,
 ) -> Result<Vec<Journey>, Flaw> {
     let mut after = vec![None; crossings.len()];
     let mut first = vec![true; crossings.len()];
@@ -131,10 +137,13 @@ pub(crate) fn follow(
                         after[place] = Some(at);
                         first[at] = false;
                     }
-                    None if crossing.at > horizon => {}
-                    None => return Err(Flaw::NotForwarded { crossing: place }),
+                    None if span.holds(crossing.at) => {
+                        return Err(Flaw::NotForwarded { crossing: place });
+                    }
+                    None => {}
                 }
-                (End::Waiting, None)
+                let early = crossing.at < span.from;
+                (if early { End::Lost } else { End::Waiting }, None)
             }
             Opened::Drop => (End::Drop, None),
             Opened::Loop => (End::Loop, None),

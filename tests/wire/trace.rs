@@ -13,12 +13,12 @@ use crate::peeling::{End, Journey};
 /// Mixing hops of every packet of the networks tested here.
 pub(crate) const HOPS: usize = 3;
 
-/// A journey must pass exactly three distinct mixing hops, none of them its origin or its end. One that still waits must not
-/// have broken the rule so far.
+/// A journey must pass exactly three distinct mixing hops, none of them its origin or its end. One that has not arrived must
+/// not have broken the rule so far.
 pub(crate) fn check_hops(journey: &Journey) -> Result<(), Flaw> {
     let crossing = journey.crossings[0];
-    let waiting = journey.end == End::Waiting;
-    // Where a waiting packet is now may be a hop too.
+    let waiting = !journey.arrived();
+    // Where the packet is now may be a hop too.
     let hops = if waiting {
         &journey.nodes[1..]
     } else {
@@ -93,7 +93,7 @@ pub(crate) fn pair_up(
             first.copy_from_slice(&surb[HEADER_LEN..HEADER_LEN + 16]);
             let home = match back.end {
                 End::Reply => back.last() == journey.origin(),
-                End::Waiting => true,
+                End::Waiting | End::Lost => true,
                 _ => false,
             };
             if !home || back.origin() != journey.last() || number_of(&first) != Some(back.nodes[1])
