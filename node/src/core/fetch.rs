@@ -411,7 +411,7 @@ impl<B: Backend> Core<B> {
     /// Sends a fetch with a fresh SURB. `None`: no route just now.
     fn ask(&mut self, now: Moment, ask: Ask) -> Option<()> {
         let me = self.short;
-        let path = self.draw(now, &me, Class::Fast)?;
+        let path = self.draw(now, ask.holder, &me, Class::Fast)?;
         let mut surb_id = [0; 16];
         self.rng.fill_bytes(&mut surb_id);
         let (surb, keys) =
