@@ -37,7 +37,7 @@ use mix::time::{Moment, Span};
 use mix::{NetworkId, Packet, ShortId};
 use rand_chacha::ChaCha20Rng;
 use storage::Millis;
-use storage::backend::{Backend, Space};
+use storage::backend::{Backend, Batch, Space};
 use storage::mailbox::{MailboxConfig, Mailboxes};
 use storage::vault::Vault;
 use zeroize::Zeroizing;
@@ -260,6 +260,9 @@ impl<B: Backend> Core<B> {
     pub fn handle_link(&mut self, now: Moment, peer: NodeId, up: bool) {
         let short = ShortId::derive(&self.network, &peer.0);
         if up {
+            if self.links.is_empty() {
+                self.pki.announce(now);
+            }
             self.links.insert(short);
         } else {
             self.links.remove(&short);
@@ -309,9 +312,14 @@ impl<B: Backend> Core<B> {
         self.settle(now);
     }
 
-    /// The disk refused a commit; the driver tries again, and nothing that depends on it happens.
-    pub fn handle_disk_failure(&mut self, now: Moment) {
+    /// The disk refused a commit. The mailbox gives its part up and refuses deposits for a while;
+    /// what is left is to be tried again, and nothing that depends on it happens before.
+    pub fn handle_disk_failure(&mut self, now: Moment, commit: &mut Commit) {
         self.ready.disk_failing = true;
+        if let Some(seq) = self.journal.without_mailbox(commit.seq) {
+            commit.mailbox = Batch::default();
+            self.mailboxes.handle_failed(millis(now), seq);
+        }
         self.look(now);
     }
 

@@ -55,10 +55,11 @@ impl<B: Backend> Disk<B> {
             files.apply(write)?;
         }
         drop(files);
-        if commit.batch.is_empty() {
+        let batch = commit.batch();
+        if batch.is_empty() {
             Ok(())
         } else {
-            self.backend.commit(&commit.batch)
+            self.backend.commit(&batch)
         }
     }
 

@@ -275,10 +275,10 @@ impl<B: Backend + Sync> Driver<B> {
                     }
                 }
             }
-            (commit, Err(error)) => {
+            (mut commit, Err(error)) => {
                 // Nothing that depends on it has left; trying again is all there is to do.
                 tracing::error!(%error, "the disk refused a write; trying again");
-                self.core.handle_disk_failure(now);
+                self.core.handle_disk_failure(now, &mut commit);
                 self.start_commit(commit, RETRY);
             }
         }

@@ -27,7 +27,9 @@ const MAX_UNDER_WAY: usize = 1024;
 const MAX_RECEIPTS: usize = 256;
 /// Holders asked for a receipt of one box.
 pub(super) const RECEIPTS: usize = 3;
-/// Ranks of an inbox's holders that are read besides the first, without waiting.
+/// Holders of an inbox at which a fetch waits: two, so that a lost one delays nobody.
+const WAITED_RANKS: usize = 2;
+/// Holders of an inbox that are read at all.
 const SWEPT_RANKS: usize = 3;
 /// How often a past day's inbox is looked at again.
 const PAST_SWEEP: Span = Span::from_secs(1_800);
@@ -52,6 +54,7 @@ enum Purpose {
     Receipt {
         message: MessageId,
         id: [u8; 32],
+        holder: ShortId,
     },
 }
 
@@ -213,11 +216,18 @@ impl<B: Backend> Core<B> {
             (Purpose::Prekey { contact }, Answer::Found { ciphertext }) => {
                 self.take_prekey(now, &contact, &ciphertext);
             }
-            (Purpose::Receipt { message, id }, Answer::Stat { held, .. }) => {
-                self.take_receipt(now, &message, &id, held != Held::Absent);
+            (
+                Purpose::Receipt {
+                    message,
+                    id,
+                    holder,
+                },
+                Answer::Stat { held, .. },
+            ) => {
+                self.take_receipt(now, &message, &id, holder, held != Held::Absent);
             }
-            (Purpose::Dummy { .. }, _)
-            | (Purpose::Prekey { .. } | Purpose::Receipt { .. }, Answer::Empty) => {}
+            (Purpose::Prekey { contact }, Answer::Empty) => self.prekey_absent(now, &contact),
+            (Purpose::Dummy { .. }, _) | (Purpose::Receipt { .. }, Answer::Empty) => {}
             (purpose, _) => {
                 self.counters.answers_bad += 1;
                 self.lost(now, purpose);
@@ -283,6 +293,7 @@ impl<B: Backend> Core<B> {
         let purpose = Purpose::Receipt {
             message: receipt.message,
             id: receipt.id,
+            holder: receipt.holder,
         };
         Some(Ask {
             holder: receipt.holder,
@@ -356,7 +367,7 @@ impl<B: Backend> Core<B> {
                 if reader.busy || reader.due > now {
                     continue;
                 }
-                let waits = rank == 0 && is_today;
+                let waits = rank < WAITED_RANKS && is_today;
                 let wait_ms = if waits { max_wait } else { 0 };
                 if !waits {
                     reader.due = now + if is_today { sweep } else { PAST_SWEEP };

@@ -196,12 +196,20 @@ impl<B: Backend> Core<B> {
             day_ms: params.day_ms,
             parked_days: params.parked_days,
             max_wait_ms: params.max_wait_ms,
-            // There and back, each with a wait for a slot of the payload stream.
-            expected_rtt_ms: 2 * (self.way().as_millis() + self.payload_gap_ms()),
+            expected_rtt_ms: self.usual_rtt_ms(),
             clock_tolerance_ms: params.clock_tolerance_ms,
             live_holders: usize::from(params.live_holders),
             parked_holders: usize::from(params.parked_holders),
         }
+    }
+
+    /// A frame and its acknowledgement, there and back in the mean: each waits for a slot of the
+    /// payload stream, for the hops to the holder, the crossover, and the hops from it.
+    fn usual_rtt_ms(&self) -> u64 {
+        let params = &self.config.params;
+        let delays = 2 * u64::from(params.mixing_hops) + 1;
+        let hop = params.hold_ms + params.delay_ms.first().copied().unwrap_or_default();
+        2 * (self.payload_gap_ms() + delays * hop)
     }
 
     /// Mean time between two slots of the payload stream.

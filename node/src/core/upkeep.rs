@@ -85,6 +85,9 @@ impl<B: Backend> Core<B> {
 
     /// The number of connected peers changed.
     pub fn handle_connected(&mut self, now: Moment, peers: usize) {
+        if self.ready.connected == 0 && peers > 0 {
+            self.pki.announce(now);
+        }
         self.ready.connected = peers;
         self.look(now);
     }
@@ -217,6 +220,11 @@ impl<B: Backend> Core<B> {
 
     /// Makes the key and the beat of an epoch and writes both; they are used once durable.
     fn make_key(&mut self, now: Moment, epoch: u32) {
+        if self.pki.own_beat(epoch).is_some() {
+            // Our own beat came back to us and its key is gone: state was lost. Never a second one.
+            self.keys.lost.push(epoch);
+            return;
+        }
         let params = &self.config.params;
         let window = dht::epoch::key_window(params, epoch);
         let secret = MixSecret::random(&mut self.rng);

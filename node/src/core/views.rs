@@ -27,6 +27,7 @@ impl<B: Backend> Core<B> {
             degraded: directory.as_ref().is_none_or(|all| all.degraded()),
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
             on_duty,
+            links: self.links.len(),
             profile: self.config.profile.clone(),
             network: params.name.clone(),
             ..NodeView::default()

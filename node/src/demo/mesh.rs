@@ -124,13 +124,15 @@ impl Mesh {
         Ok(views)
     }
 
-    /// Waits until every node is ready and all hold one root; calls `tell` with how many do.
+    /// Waits until every node is ready, all hold one root and all links are up; calls `tell` with how
+    /// many agree.
     pub(super) async fn settle(&self, mut tell: impl FnMut(usize)) -> Result<(), Error> {
         loop {
             let views = self.views().await?;
             let agreed = agreeing(&views);
             tell(agreed);
-            if agreed == self.nodes.len() {
+            let linked = views.iter().all(|view| view.links + 1 >= self.nodes.len());
+            if linked && agreed == self.nodes.len() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

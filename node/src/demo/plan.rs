@@ -28,6 +28,7 @@ struct Pair {
 pub(super) async fn play(
     nodes: usize,
     messages: usize,
+    at_least: Duration,
     clock: &Clock,
     progress: &Progress,
 ) -> Result<Report, Error> {
@@ -77,6 +78,9 @@ pub(super) async fn play(
         view,
     });
 
+    let passed = Duration::from_millis((clock.now() - started).as_millis());
+    progress.stage("keeping the mesh running", 0);
+    tokio::time::sleep(at_least.saturating_sub(passed)).await;
     let report = report(&mesh, letters, clock, started).await?;
     for reader in readers {
         reader.abort();

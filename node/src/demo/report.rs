@@ -119,6 +119,7 @@ impl Report {
             ("receiver was away", self.offline_delivered().to_string()),
             ("latency p50, p90, p99", quantiles.join(", ")),
             ("own packets, real and cover", self.packets()),
+            ("own loops that came home", self.loops()),
             ("packets in a pool, mean", format!("{:.1}", self.pool())),
             (
                 "a packet hides among, bits",
@@ -170,6 +171,12 @@ impl Report {
         let real: u64 = self.counters.iter().map(|one| one.real).sum();
         let cover: u64 = self.counters.iter().map(|one| one.cover).sum();
         format!("{real} and {cover}")
+    }
+
+    fn loops(&self) -> String {
+        let sent: u64 = self.counters.iter().map(|one| one.loops.0).sum();
+        let seen: u64 = self.counters.iter().map(|one| one.loops.1).sum();
+        format!("{seen} of {sent}")
     }
 
     fn pool(&self) -> f64 {

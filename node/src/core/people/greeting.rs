@@ -180,6 +180,17 @@ impl<B: Backend> Core<B> {
         }
     }
 
+    /// A prekey box was empty: the next holder may have it. After a round through all of them the
+    /// pause set when asking holds.
+    pub(in crate::core) fn prekey_absent(&mut self, now: Moment, contact: &ContactId) {
+        let round = usize::from(self.config.params.inbox_holders.max(1));
+        if let Some(wanted) = self.people.greetings.wanted.get_mut(contact)
+            && wanted.attempt % round != 0
+        {
+            wanted.due = now;
+        }
+    }
+
     /// A prekey box answered.
     pub(in crate::core) fn take_prekey(
         &mut self,

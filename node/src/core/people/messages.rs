@@ -267,7 +267,8 @@ impl<B: Backend> Core<B> {
         let asked: Vec<_> = holders.iter().copied().take(RECEIPTS).collect();
         let per_copy = Span::from_millis(self.payload_gap_ms());
         for (copy, holder) in (1u64..).zip(&asked) {
-            let due = now + self.way() + per_copy.times(copy * 2);
+            // Half of the way's bound is well above its mean; who answers too early is asked again.
+            let due = now + Span(self.way().0 / 2) + per_copy.times(copy);
             self.fetches.want_receipt(Receipt {
                 message,
                 id,
@@ -293,12 +294,23 @@ impl<B: Backend> Core<B> {
         now: Moment,
         message: &MessageId,
         id: &[u8; 32],
+        holder: mix::ShortId,
         held: bool,
     ) {
+        let way = self.way();
         let Some(receipts) = self.people.receipts.get_mut(id) else {
             return;
         };
         if !held {
+            if now - receipts.at < way.times(4) {
+                let due = now + way;
+                self.fetches.want_receipt(Receipt {
+                    message: *message,
+                    id: *id,
+                    holder,
+                    due,
+                });
+            }
             return;
         }
         receipts.held = receipts.held.saturating_add(1);
