@@ -334,7 +334,8 @@ async fn mix(
 fn commit(write: KeyFile) -> Commit {
     Commit {
         seq: 1,
-        batch: storage::backend::Batch::default(),
+        state: storage::backend::Batch::default(),
+        mailbox: storage::backend::Batch::default(),
         keys: vec![write],
     }
 }
