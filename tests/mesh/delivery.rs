@@ -3,9 +3,10 @@
 use mix::time::Span;
 use node::sim::adversary::Dropper;
 use node::sim::seed::stream;
+use node::sim::world::World;
 use node::view::MessageState;
 
-use super::{greet, mesh, wait_for};
+use super::{PATIENCE, greet, mesh, wait_for};
 
 #[test]
 fn fifty_nodes_deliver_over_lossy_links_through_a_restart() {
@@ -66,7 +67,9 @@ fn what_droppers_swallow_is_sent_again() {
         letters.push(world.send(from, to, &format!("message {number}")).unwrap());
         world.run_for(Span::from_millis(500));
     }
-    wait_for(&mut world, &letters, MessageState::Delivered);
+    // What the receivers have counts here; a sender may hear of it much later.
+    let arrived = |world: &World| world.inbox(1).len() == 3 && world.inbox(3).len() == 3;
+    assert!(world.run_while(PATIENCE, |world| !arrived(world)));
     let metrics = world.metrics();
     let swallowed = metrics.undelivered["adversary"];
     let share = swallowed as f64 / (metrics.packets - before.packets) as f64;

@@ -160,6 +160,7 @@ fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
         "latency_s",
         json!({ "p50": at(50), "p90": at(90), "p99": at(99) }),
     );
+    figures.add("unread", unread(world, &all));
     figures.add("agreeing_nodes", agreeing);
     figures.add("packets_real", total.real);
     figures.add("packets_cover", total.cover);
@@ -184,6 +185,30 @@ fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
     figures.add("events", metrics.events);
     figures.add("digest", world.digest());
     figures
+}
+
+/// The lives of messages that were not read, in milliseconds since they were submitted.
+fn unread(world: &World, letters: &[Letter]) -> Vec<String> {
+    let open = letters
+        .iter()
+        .filter(|letter| !world.has_reached(letter, MessageState::Read));
+    open.map(|letter| {
+        let history = world
+            .message(letter)
+            .map(|view| view.history)
+            .unwrap_or_default();
+        let since = history.first().map_or(0, |step| step.at);
+        let steps = history
+            .iter()
+            .map(|step| format!("{:?} {}", step.state, step.at.saturating_sub(since)));
+        format!(
+            "{} to {}: {}",
+            letter.from,
+            letter.to,
+            steps.collect::<Vec<_>>().join(", ")
+        )
+    })
+    .collect()
 }
 
 fn below(rng: &mut ChaCha20Rng, bound: u64) -> u64 {
