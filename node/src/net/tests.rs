@@ -1,10 +1,5 @@
 //! The network layer over real sockets on loopback. Every wait has a limit; nothing sleeps to let a race pass.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::future::Future;
 
@@ -383,49 +378,4 @@ async fn dropping_either_channel_ends_the_task() {
         .await
         .unwrap()
         .unwrap();
-}
-
-/// Run alone: `cargo test -p murmuration-node --release net::tests::measure -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: it wants the machine for itself"]
-async fn measure_one_link() {
-    for quic in [false, true] {
-        let (mut a, mut b) = (config(19), config(20));
-        for config in [&mut a, &mut b] {
-            config.limits.frames_per_s = 10_000_000;
-            config.limits.frame_burst = 10_000_000;
-            if quic {
-                config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
-            }
-        }
-        let (a, mut b) = linked(a, b).await;
-        let (clock, cpu, count) = (clock(), cpu_ms(), 100_000);
-        exchange(&a, &mut b, count, 60).await;
-        let (wall, cpu) = (clock(), cpu_ms() - cpu);
-        println!(
-            "{}: {} frames/s, {:.1} µs of CPU per frame for both ends and the test, drops {:?}",
-            if quic { "QUIC" } else { "TCP" },
-            u64::from(count) * 1_000 / wall.max(1),
-            cpu as f64 * 1_000.0 / f64::from(count),
-            b.counters().await.drops
-        );
-    }
-}
-
-/// CPU time of this process, in ms (Linux: user and system ticks of 10 ms).
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let tick = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|f| f.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
-    (tick(11) + tick(12)) * 10
 }
