@@ -1,7 +1,6 @@
 //! Damages each file of a stopped node, one at a time, and starts the node on it.
 #![allow(dead_code, unreachable_pub, reason = "a room of one test binary")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -34,7 +33,7 @@ enum Outcome {
 /// damage; and with the file restored it runs with every message.
 pub fn each_file(home: &Home, messages: &[String]) {
     let address = with_node(home, |home| home.address());
-    let mut outcomes = BTreeMap::new();
+    let (mut seen, mut wrong) = (0, Vec::new());
     for file in files(&home.0) {
         for damage in ALL {
             let name = file.strip_prefix(&home.0).unwrap().display().to_string();
@@ -43,28 +42,30 @@ pub fn each_file(home: &Home, messages: &[String]) {
                 continue;
             }
             let outcome = outcome(home, messages, &address);
-            let shown = format!("{name}: {damage:?}: {outcome:?}");
-            println!("{shown}");
-            judge(&name, damage, &outcome, messages.len());
+            println!("{name}: {damage:?}: {outcome:?}");
+            wrong.extend(judge(&name, damage, &outcome, messages.len()));
             put_back(&home.0, &before);
-            outcomes.insert(shown, ());
+            seen += 1;
         }
     }
     // As it was: everything is there.
     assert_eq!(outcome(home, messages, &address), Outcome::Runs(messages.len()));
-    assert!(outcomes.len() > 20, "{outcomes:?}");
+    assert!(seen > 20, "{seen} cases only");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-fn judge(name: &str, damage: Damage, outcome: &Outcome, all: usize) {
+/// What is wrong with an outcome, if anything.
+fn judge(name: &str, damage: Damage, outcome: &Outcome, all: usize) -> Option<String> {
     match outcome {
-        Outcome::Runs(found) if *found == all => {}
+        Outcome::Runs(found) if *found == all => None,
         // The engine's journal holds the latest writes itself, and its end can't be told from a write that a crash
         // cut off: then what was in the cut part is gone, and nothing else.
-        Outcome::Runs(_) if name.ends_with(".jnl") => {}
-        Outcome::Runs(found) => panic!("{name}: {damage:?}: runs with {found} of {all} messages"),
+        Outcome::Runs(_) if name.ends_with(".jnl") => None,
+        Outcome::Runs(found) => Some(format!("{name}: {damage:?}: runs with {found} of {all} messages")),
         Outcome::Refuses(said) => {
             let place = if name.starts_with("store/") { "store" } else { name };
-            assert!(said.contains(place), "{name}: {damage:?}: it doesn't say where: {said}");
+            let silent = !said.contains(place);
+            silent.then(|| format!("{name}: {damage:?}: it doesn't say where: {said}"))
         }
     }
 }

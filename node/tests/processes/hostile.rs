@@ -117,7 +117,7 @@ impl NetworkBehaviour for Raw {
                 self.written += 1;
                 self.orders.extend(self.blurts.pop_front().map(|bytes| (peer, bytes)));
             }
-            Err(_) => {}
+            Err(error) => eprintln!("raw peer: {error}"),
         }
     }
 
@@ -159,8 +159,14 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
     let work = async {
         while swarm.behaviour().written < all {
             let event = swarm.select_next_some().await;
-            if let SwarmEvent::OutgoingConnectionError { error, .. } = event {
-                panic!("the raw peer can't connect: {error}");
+            match event {
+                SwarmEvent::OutgoingConnectionError { error, .. } => {
+                    panic!("the raw peer can't connect: {error}")
+                }
+                SwarmEvent::ConnectionClosed { cause, .. } => {
+                    panic!("the node closed the connection: {cause:?}")
+                }
+                _ => {}
             }
         }
     };
