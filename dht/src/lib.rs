@@ -33,9 +33,9 @@ pub mod epoch;
 pub mod flock;
 pub mod id;
 pub mod merkle;
-pub mod network;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod network;
 pub mod page;
 pub mod pki;
 mod wire;

@@ -238,7 +238,10 @@ pub fn main() -> ExitCode {
     let mut out = Out::stdout(cli.json);
     let result = match cli.command {
         Command::Sim(args) => {
-            let args = SimArgs { json: cli.json, ..args };
+            let args = SimArgs {
+                json: cli.json,
+                ..args
+            };
             sim(&args, &mut out)
         }
         command => {
@@ -253,7 +256,10 @@ async fn execute(data: Option<PathBuf>, command: Command, out: &mut Out) -> Resu
         return status::completions(shell, out);
     }
     if let Command::Demo(args) = command {
-        let args = DemoArgs { json: out.is_json(), ..args };
+        let args = DemoArgs {
+            json: out.is_json(),
+            ..args
+        };
         return crate::demo::run(&args, out).await;
     }
     let data = datadir::locate(data)?;

@@ -27,9 +27,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dht::directory::Directory;
+use dht::flock::Flock;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
-use dht::flock::Flock;
 use dht::pki::{Caps, Pki};
 use mix::cover::{Stream, Streams};
 use mix::mixer::{Mixer, MixerConfig};
@@ -37,7 +37,7 @@ use mix::time::{Moment, Span};
 use mix::{NetworkId, Packet, ShortId};
 use rand_chacha::ChaCha20Rng;
 use storage::Millis;
-use storage::backend::{Backend, Space};
+use storage::backend::{Backend, Batch, Space};
 use storage::mailbox::{MailboxConfig, Mailboxes};
 use storage::vault::Vault;
 use zeroize::Zeroizing;
@@ -125,6 +125,9 @@ pub struct Core<B: Backend> {
     heads: [[u8; 32]; 2],
 }
 
+/// A key of the state and its value, unsealed.
+type Opened = (String, Zeroizing<Vec<u8>>);
+
 /// Names a conversation: the hello's id.
 type ConversationId = [u8; 16];
 
@@ -182,7 +185,11 @@ impl<B: Backend> Core<B> {
         mixing.hold = Span::from_millis(params.hold_ms);
         let mixer = Mixer::new(mixing, ChaCha20Rng::from_rng(&mut rng));
         let [payload, fetch, loop_] = config.rates;
-        let rates = mix::cover::Rates { payload, fetch, loop_ };
+        let rates = mix::cover::Rates {
+            payload,
+            fetch,
+            loop_,
+        };
         let streams = Streams::new(rates, now, ChaCha20Rng::from_rng(&mut rng));
         let mailboxes = Mailboxes::open(
             backend.clone(),
@@ -196,7 +203,11 @@ impl<B: Backend> Core<B> {
             millis(now),
         )
         .map_err(|cause| {
-            Error::new(ErrorKind::Storage, cause.to_string(), "see the message; nothing was changed")
+            Error::new(
+                ErrorKind::Storage,
+                cause.to_string(),
+                "see the message; nothing was changed",
+            )
         })?;
         let pki = Pki::new(
             Arc::new(params.clone()),
@@ -249,6 +260,9 @@ impl<B: Backend> Core<B> {
     pub fn handle_link(&mut self, now: Moment, peer: NodeId, up: bool) {
         let short = ShortId::derive(&self.network, &peer.0);
         if up {
+            if self.links.is_empty() {
+                self.pki.announce(now);
+            }
             self.links.insert(short);
         } else {
             self.links.remove(&short);
@@ -278,7 +292,9 @@ impl<B: Backend> Core<B> {
 
     /// A commit is durable.
     pub fn handle_durable(&mut self, now: Moment, seq: u64) {
-        let Some(released) = self.journal.durable(seq) else { return };
+        let Some(released) = self.journal.durable(seq) else {
+            return;
+        };
         self.ready.disk_failing = false;
         if let Some(seq) = released.mailbox_seq {
             self.mailboxes.handle_durable(seq);
@@ -296,9 +312,14 @@ impl<B: Backend> Core<B> {
         self.settle(now);
     }
 
-    /// The disk refused a commit; the driver tries again, and nothing that depends on it happens.
-    pub fn handle_disk_failure(&mut self, now: Moment) {
+    /// The disk refused a commit. The mailbox gives its part up and refuses deposits for a while;
+    /// what is left is to be tried again, and nothing that depends on it happens before.
+    pub fn handle_disk_failure(&mut self, now: Moment, commit: &mut Commit) {
         self.ready.disk_failing = true;
+        if let Some(seq) = self.journal.without_mailbox(commit.seq) {
+            commit.mailbox = Batch::default();
+            self.mailboxes.handle_failed(millis(now), seq);
+        }
         self.look(now);
     }
 
@@ -333,7 +354,9 @@ impl<B: Backend> Core<B> {
             self.mixer.poll_timeout(),
             self.streams.poll_timeout(),
             self.pki.poll_timeout(),
-            self.mailboxes.poll_timeout().map(|at| Moment::from_millis(at.0)),
+            self.mailboxes
+                .poll_timeout()
+                .map(|at| Moment::from_millis(at.0)),
             Some(self.next_tick),
         ]
         .into_iter()
@@ -356,7 +379,10 @@ impl<B: Backend> Core<B> {
         let key = self.pki.poll_lookup()?;
         // Heads of different views differ, and each is useful; a page is named by its root.
         let heads = self.heads;
-        Some(Lookup { key, many: heads.contains(&key) })
+        Some(Lookup {
+            key,
+            many: heads.contains(&key),
+        })
     }
 
     /// The next record to serve to others' lookups, and for how long.
@@ -379,7 +405,10 @@ impl<B: Backend> Core<B> {
         let mut tag_seq = None;
         while let Some(batch) = self.mixer.poll_tags() {
             tag_seq = Some(batch.seq);
-            self.journal.key_file(KeyFile::Append { epoch: batch.epoch, tags: batch.tags });
+            self.journal.key_file(KeyFile::Append {
+                epoch: batch.epoch,
+                tags: batch.tags,
+            });
         }
         self.journal.take(mailbox, tag_seq)
     }
@@ -424,9 +453,7 @@ impl<B: Backend> Core<B> {
             Mixed::Box { body, .. } => self.mailboxes.handle_op(millis(now), &body),
             Mixed::Reply { surb_id, packet } => self.take_reply(now, surb_id, packet),
             Mixed::Loop { id, .. } => {
-                if self.loops.remove(&id).is_some() {
-                    self.counters.loops_seen += 1;
-                }
+                self.counters.loops_seen += u64::from(self.loops.remove(&id).is_some());
             }
             _ => {}
         }
@@ -449,9 +476,10 @@ impl<B: Backend> Core<B> {
     fn flock(&mut self, now: Moment) -> Option<Arc<Flock>> {
         let directory = self.directory(now)?;
         let slot = dht::flock::slot_at(&self.config.params, now);
-        let known = self.flock.as_ref().filter(|flock| {
-            flock.slot() == slot && Arc::ptr_eq(flock.directory(), &directory)
-        });
+        let known = self
+            .flock
+            .as_ref()
+            .filter(|flock| flock.slot() == slot && Arc::ptr_eq(flock.directory(), &directory));
         if let Some(flock) = known {
             return Some(flock.clone());
         }
@@ -470,7 +498,9 @@ impl<B: Backend> Core<B> {
     /// Writes a sealed value of the node's own state.
     fn write_state(&mut self, key: &str, value: &[u8]) {
         let sealed = self.vault.seal(key, value, &mut self.rng);
-        self.journal.batch().put(Space::State, key.as_bytes(), sealed);
+        self.journal
+            .batch()
+            .put(Space::State, key.as_bytes(), sealed);
     }
 
     fn delete_state(&mut self, key: &str) {
@@ -478,12 +508,14 @@ impl<B: Backend> Core<B> {
     }
 
     /// Reads sealed values whose keys start with `prefix`.
-    fn read_state(&self, prefix: &str) -> Result<Vec<(String, Zeroizing<Vec<u8>>)>, Error> {
+    fn read_state(&self, prefix: &str) -> Result<Vec<Opened>, Error> {
         let mut found = Vec::new();
         let visit = &mut |key: &[u8], value: &[u8]| {
             found.push((String::from_utf8_lossy(key).into_owned(), value.to_vec()));
         };
-        self.backend.scan(Space::State, prefix.as_bytes(), visit).map_err(Error::storage)?;
+        self.backend
+            .scan(Space::State, prefix.as_bytes(), visit)
+            .map_err(Error::storage)?;
         found
             .into_iter()
             .map(|(key, sealed)| match self.vault.open(&key, &sealed) {

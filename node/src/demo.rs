@@ -20,17 +20,22 @@ use crate::error::{Error, ErrorKind};
 /// Runs the demo and prints its report; 0 only if every message was delivered and read.
 pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
     let clock = env::Clock::start();
-    let limit = Duration::from_secs(args.seconds.unwrap_or_else(|| default_limit(args)));
+    let at_least = Duration::from_secs(args.seconds.unwrap_or_default());
+    let limit = at_least + Duration::from_secs(limit(args));
     let progress = Progress::new(args.json);
     let nodes = usize::try_from(args.nodes).unwrap_or(usize::MAX);
     let messages = usize::try_from(args.messages).unwrap_or(usize::MAX);
-    let outcome = tokio::time::timeout(limit, plan::play(nodes, messages, &clock, &progress)).await;
+    let outcome = tokio::time::timeout(
+        limit,
+        plan::play(nodes, messages, at_least, &clock, &progress),
+    )
+    .await;
     progress.finish();
     let Ok(report) = outcome else {
         return Err(Error::new(
             ErrorKind::Deadline,
             format!("the demo did not end within {} s", limit.as_secs()),
-            "give it more time with --seconds, or fewer nodes with --nodes",
+            "choose fewer nodes with --nodes; this machine may be too busy",
         ));
     };
     let report = report?;
@@ -42,7 +47,7 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
     Ok(u8::from(!report.ok()))
 }
 
-/// Twice what a quiet two-core machine needs.
-fn default_limit(args: &DemoArgs) -> u64 {
+/// Seconds after which something is wrong: twice what a quiet two-core machine needs.
+fn limit(args: &DemoArgs) -> u64 {
     120 + 4 * u64::from(args.nodes) + u64::from(args.messages)
 }

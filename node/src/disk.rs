@@ -37,7 +37,13 @@ impl<B: Backend> Disk<B> {
     /// Uses `backend` for state and mailbox and `dir` for the epochs' files; makes `dir`.
     pub fn new(backend: B, dir: PathBuf) -> Result<Self, BackendError> {
         fs::create_dir_all(&dir).map_err(|cause| failed("create", &dir, &cause))?;
-        Ok(Self { backend, keys: Arc::new(Mutex::new(KeyFiles { dir, open: BTreeMap::new() })) })
+        Ok(Self {
+            backend,
+            keys: Arc::new(Mutex::new(KeyFiles {
+                dir,
+                open: BTreeMap::new(),
+            })),
+        })
     }
 
     /// Writes a commit; when it returns `Ok`, all of it survives a crash. Blocks on the disk.
@@ -49,7 +55,12 @@ impl<B: Backend> Disk<B> {
             files.apply(write)?;
         }
         drop(files);
-        if commit.batch.is_empty() { Ok(()) } else { self.backend.commit(&commit.batch) }
+        let batch = commit.batch();
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.backend.commit(&batch)
+        }
     }
 
     /// Reads back every epoch key with its tags. A torn last tag was never acted upon and is cut.
@@ -89,7 +100,11 @@ impl KeyFiles {
         let fresh = path.with_extension("new");
         let len = u16::try_from(sealed.len()).unwrap_or(u16::MAX);
         let write = || -> std::io::Result<File> {
-            let mut file = private().write(true).create(true).truncate(true).open(&fresh)?;
+            let mut file = private()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&fresh)?;
             file.write_all(&MAGIC)?;
             file.write_all(&epoch.to_le_bytes())?;
             file.write_all(&len.to_le_bytes())?;
@@ -110,7 +125,9 @@ impl KeyFiles {
             let file = private().append(true).open(&path);
             slot.insert(file.map_err(|cause| failed("open", &path, &cause))?);
         }
-        let Some(file) = self.open.get_mut(&epoch) else { return Ok(()) };
+        let Some(file) = self.open.get_mut(&epoch) else {
+            return Ok(());
+        };
         file.write_all(tags.as_flattened())
             .and_then(|()| file.sync_data())
             .map_err(|cause| failed("append to", &path, &cause))
@@ -146,10 +163,12 @@ fn load(path: &Path) -> Result<Option<StoredKey>, BackendError> {
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|cause| failed("read", path, &cause))?;
-    parse(&bytes).map(Some).ok_or_else(|| BackendError::Corrupt {
-        path: path.to_owned(),
-        detail: "not an epoch file of this version".to_owned(),
-    })
+    parse(&bytes)
+        .map(Some)
+        .ok_or_else(|| BackendError::Corrupt {
+            path: path.to_owned(),
+            detail: "not an epoch file of this version".to_owned(),
+        })
 }
 
 fn parse(bytes: &[u8]) -> Option<StoredKey> {
@@ -162,7 +181,11 @@ fn parse(bytes: &[u8]) -> Option<StoredKey> {
     }
     let (sealed, tags) = rest.split_at_checked(len)?;
     let tags = tags.as_chunks::<TAG_LEN>().0.to_vec();
-    Some(StoredKey { epoch: u32::from_le_bytes(*epoch), sealed: sealed.to_vec(), tags })
+    Some(StoredKey {
+        epoch: u32::from_le_bytes(*epoch),
+        sealed: sealed.to_vec(),
+        tags,
+    })
 }
 
 fn private() -> OpenOptions {

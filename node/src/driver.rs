@@ -106,7 +106,8 @@ impl<B: Backend + Sync> Driver<B> {
                 // Looked at with everything else in `carry`.
                 Input::Time => {}
                 Input::ClockCheck => {
-                    self.core.handle_clock_skew(self.clock.now(), self.clock.skew());
+                    self.core
+                        .handle_clock_skew(self.clock.now(), self.clock.skew());
                 }
             }
         }
@@ -118,18 +119,33 @@ impl<B: Backend + Sync> Driver<B> {
         self.core.handle_timeout(self.clock.now());
         while let Some((to, packet)) = self.core.poll_transmit() {
             // A full queue or a missing link costs this packet; the sender's cover hides that.
-            if self.net.commands.try_send(NetCommand::Send { to: to.0, packet }).is_err() {
-                *self.network_drops.entry("network_busy".to_owned()).or_default() += 1;
+            if self
+                .net
+                .commands
+                .try_send(NetCommand::Send { to: to.0, packet })
+                .is_err()
+            {
+                *self
+                    .network_drops
+                    .entry("network_busy".to_owned())
+                    .or_default() += 1;
             }
         }
         while let Some(data) = self.core.poll_publish() {
             self.command(NetCommand::Publish { data });
         }
         while let Some(lookup) = self.core.poll_lookup() {
-            self.command(NetCommand::Lookup { key: lookup.key, many: lookup.many });
+            self.command(NetCommand::Lookup {
+                key: lookup.key,
+                many: lookup.many,
+            });
         }
         while let Some((key, value, ttl)) = self.core.poll_serve() {
-            self.command(NetCommand::Serve { key, value, ttl_ms: ttl.as_millis() });
+            self.command(NetCommand::Serve {
+                key,
+                value,
+                ttl_ms: ttl.as_millis(),
+            });
         }
         if let Some(links) = self.core.poll_links() {
             let wanted = links
@@ -193,7 +209,10 @@ impl<B: Backend + Sync> Driver<B> {
             }
             NetEvent::ListenerClosed { reason } => tracing::warn!(reason, "a listener closed"),
             NetEvent::DialFailed { .. } => {
-                *self.network_drops.entry("dial_failed".to_owned()).or_default() += 1;
+                *self
+                    .network_drops
+                    .entry("dial_failed".to_owned())
+                    .or_default() += 1;
             }
         }
     }
@@ -213,7 +232,10 @@ impl<B: Backend + Sync> Driver<B> {
     fn enqueue(&mut self, command: NetCommand) {
         if self.backlog.len() == BACKLOG {
             self.backlog.pop_front();
-            *self.network_drops.entry("command_shed".to_owned()).or_default() += 1;
+            *self
+                .network_drops
+                .entry("command_shed".to_owned())
+                .or_default() += 1;
         }
         self.backlog.push_back(command);
     }
@@ -240,16 +262,20 @@ impl<B: Backend + Sync> Driver<B> {
         match done {
             (commit, Ok(())) => {
                 self.core.handle_durable(now, commit.seq);
-                while self.waiting.front().is_some_and(|(seq, _)| *seq <= commit.seq) {
+                while self
+                    .waiting
+                    .front()
+                    .is_some_and(|(seq, _)| *seq <= commit.seq)
+                {
                     if let Some((_, answer)) = self.waiting.pop_front() {
                         answer();
                     }
                 }
             }
-            (commit, Err(error)) => {
+            (mut commit, Err(error)) => {
                 // Nothing that depends on it has left; trying again is all there is to do.
                 tracing::error!(%error, "the disk refused a write; trying again");
-                self.core.handle_disk_failure(now);
+                self.core.handle_disk_failure(now, &mut commit);
                 self.start_commit(commit, RETRY);
             }
         }
@@ -259,7 +285,9 @@ impl<B: Backend + Sync> Driver<B> {
         // What callers were promised is written before the end.
         for _ in 0..3 {
             if let Some(commit) = self.commit.take() {
-                let Ok((commit, Ok(()))) = commit.await else { break };
+                let Ok((commit, Ok(()))) = commit.await else {
+                    break;
+                };
                 self.committed((commit, Ok(())));
             }
             self.core.close(self.clock.now());
@@ -298,7 +326,9 @@ enum Input {
 async fn wait_for(
     commit: &mut Option<JoinHandle<(Commit, Result<(), BackendError>)>>,
 ) -> (Commit, Result<(), BackendError>) {
-    let Some(task) = commit.as_mut() else { return std::future::pending().await };
+    let Some(task) = commit.as_mut() else {
+        return std::future::pending().await;
+    };
     let done = task.await;
     *commit = None;
     match done {

@@ -26,7 +26,10 @@ impl Clock {
     /// Reads the system's clock, once.
     #[must_use]
     pub fn start() -> Self {
-        Self { started: Instant::now(), unix_at_start: system_time() }
+        Self {
+            started: Instant::now(),
+            unix_at_start: system_time(),
+        }
     }
 
     /// Now.
@@ -65,7 +68,9 @@ pub fn entropy() -> Result<ChaCha20Rng, Error> {
 }
 
 fn system_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Milliseconds of a monotonic timer, for the network layer's pauses.

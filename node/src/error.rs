@@ -97,8 +97,12 @@ impl Error {
     /// The store refused.
     #[must_use]
     pub fn storage(cause: storage::backend::BackendError) -> Self {
-        Self::new(ErrorKind::Storage, cause.to_string(), "do what the message says and start again")
-            .with_source(cause)
+        Self::new(
+            ErrorKind::Storage,
+            cause.to_string(),
+            "do what the message says and start again",
+        )
+        .with_source(cause)
     }
 
     /// A mistake of ours.

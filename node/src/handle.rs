@@ -24,7 +24,11 @@ pub(crate) enum Request {
     RemoveContact(String, Answer<()>),
     Send(SendRequest, Answer<MessageView>),
     Message(String, Answer<MessageView>),
-    Inbox { after: u64, limit: usize, answer: Answer<Vec<InboxView>> },
+    Inbox {
+        after: u64,
+        limit: usize,
+        answer: Answer<Vec<InboxView>>,
+    },
     AckInbox(String, Answer<()>),
     Stop(Answer<()>),
 }
@@ -61,7 +65,8 @@ impl NodeHandle {
 
     /// A new address under its own label, unlinkable to the others.
     pub async fn new_address(&self, label: &str) -> Result<AddressView, RequestError> {
-        self.call(|answer| Request::NewAddress(label.to_owned(), answer)).await
+        self.call(|answer| Request::NewAddress(label.to_owned(), answer))
+            .await
     }
 
     /// All contacts.
@@ -70,13 +75,19 @@ impl NodeHandle {
     }
 
     /// Adds a contact by address and starts to greet it.
-    pub async fn add_contact(&self, name: &str, address: &str) -> Result<ContactView, RequestError> {
-        self.call(|answer| Request::AddContact(name.to_owned(), address.to_owned(), answer)).await
+    pub async fn add_contact(
+        &self,
+        name: &str,
+        address: &str,
+    ) -> Result<ContactView, RequestError> {
+        self.call(|answer| Request::AddContact(name.to_owned(), address.to_owned(), answer))
+            .await
     }
 
     /// Forgets a contact and all that was said with it.
     pub async fn remove_contact(&self, name: &str) -> Result<(), RequestError> {
-        self.call(|answer| Request::RemoveContact(name.to_owned(), answer)).await
+        self.call(|answer| Request::RemoveContact(name.to_owned(), answer))
+            .await
     }
 
     /// Accepts a message; it is on disk when this returns.
@@ -86,17 +97,24 @@ impl NodeHandle {
 
     /// A sent message's life so far.
     pub async fn message(&self, id: &str) -> Result<MessageView, RequestError> {
-        self.call(|answer| Request::Message(id.to_owned(), answer)).await
+        self.call(|answer| Request::Message(id.to_owned(), answer))
+            .await
     }
 
     /// Received messages with a position above `after`, oldest first.
     pub async fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxView>, RequestError> {
-        self.call(|answer| Request::Inbox { after, limit, answer }).await
+        self.call(|answer| Request::Inbox {
+            after,
+            limit,
+            answer,
+        })
+        .await
     }
 
     /// Marks a received message as read and tells its sender.
     pub async fn ack_inbox(&self, id: &str) -> Result<(), RequestError> {
-        self.call(|answer| Request::AckInbox(id.to_owned(), answer)).await
+        self.call(|answer| Request::AckInbox(id.to_owned(), answer))
+            .await
     }
 
     /// Events from now on, numbered; a slow reader is told how many it missed.
@@ -129,12 +147,12 @@ impl NodeHandle {
         self.call(Request::Stop).await
     }
 
-    async fn call<T>(
-        &self,
-        request: impl FnOnce(Answer<T>) -> Request,
-    ) -> Result<T, RequestError> {
+    async fn call<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, RequestError> {
         let (answer, wait) = oneshot::channel();
-        self.requests.send(request(answer)).await.map_err(|_| RequestError::stopped())?;
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_| RequestError::stopped())?;
         wait.await.map_err(|_| RequestError::stopped())?
     }
 }

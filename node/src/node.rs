@@ -61,10 +61,8 @@ impl Node {
         let network = params.id();
         let dir = DataDir::open(&config.data_dir, &mut rng)?;
         let vault = Vault::new(*dir.vault_key());
-        let backend =
-            DiskBackend::open(dir.path().join("store")).map_err(Error::storage)?;
-        let disk =
-            Disk::new(backend.clone(), dir.path().join("epochs")).map_err(Error::storage)?;
+        let backend = DiskBackend::open(dir.path().join("store")).map_err(Error::storage)?;
+        let disk = Disk::new(backend.clone(), dir.path().join("epochs")).map_err(Error::storage)?;
         let stored = disk.load_keys().map_err(Error::storage)?;
         let identity = Identity::load_or_create(&backend, &vault, &mut rng)?;
 
@@ -90,7 +88,11 @@ impl Node {
         let core = Core::open(core_config, identity, backend, vault, stored, now, rng)?;
         // Sockets last: a node that can't read its store never shows up in the mesh.
         let net = net::spawn(net_config).await.map_err(|cause| {
-            Error::new(ErrorKind::Network, cause.to_string(), "choose another --listen address")
+            Error::new(
+                ErrorKind::Network,
+                cause.to_string(),
+                "choose another --listen address",
+            )
         })?;
         let (requests, incoming) = mpsc::channel(REQUESTS);
         let (events, _) = broadcast::channel::<(u64, Event)>(EVENTS);
@@ -120,8 +122,12 @@ impl Node {
     /// `Internal` if it ended by a mistake of ours.
     pub async fn stopped(self) -> Result<(), Error> {
         self.task.await.map_err(|cause| {
-            Error::new(ErrorKind::Internal, "the node ended unexpectedly", "report this as a bug")
-                .with_source(cause)
+            Error::new(
+                ErrorKind::Internal,
+                "the node ended unexpectedly",
+                "report this as a bug",
+            )
+            .with_source(cause)
         })
     }
 }
@@ -144,8 +150,14 @@ fn addresses(texts: &[String]) -> Result<Vec<Multiaddr>, Error> {
 fn peer_id(identity: &Identity) -> Result<String, Error> {
     let public = libp2p::identity::ed25519::PublicKey::try_from_bytes(&identity.node_id().0)
         .map_err(|cause| {
-            Error::new(ErrorKind::Internal, "the node key is unusable", "report this as a bug")
-                .with_source(cause)
+            Error::new(
+                ErrorKind::Internal,
+                "the node key is unusable",
+                "report this as a bug",
+            )
+            .with_source(cause)
         })?;
-    Ok(libp2p::identity::PublicKey::from(public).to_peer_id().to_string())
+    Ok(libp2p::identity::PublicKey::from(public)
+        .to_peer_id()
+        .to_string())
 }

@@ -17,14 +17,26 @@ pub struct RequestError {
 impl RequestError {
     /// A refusal of `kind` with a text and a hint.
     #[must_use]
-    pub fn new(kind: RequestErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: hint.into() }
+    pub fn new(
+        kind: RequestErrorKind,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// The node is gone.
     #[must_use]
     pub fn stopped() -> Self {
-        Self::new(RequestErrorKind::Stopped, "the node has stopped", "start it with `murmur up`")
+        Self::new(
+            RequestErrorKind::Stopped,
+            "the node has stopped",
+            "start it with `murmur up`",
+        )
     }
 }
 

@@ -125,6 +125,8 @@ pub struct NodeView {
     pub nodes: usize,
     /// Nodes on duty in this slot.
     pub on_duty: usize,
+    /// Links that are up.
+    pub links: usize,
     /// The profile's name.
     pub profile: String,
     /// Network name.

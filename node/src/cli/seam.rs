@@ -16,5 +16,8 @@ pub(super) struct Running {
 /// Starts the node. It holds the data directory's lock when this returns.
 pub(super) async fn start(config: NodeConfig) -> Result<Running, Error> {
     let node = crate::node::Node::start(config).await?;
-    Ok(Running { handle: node.handle.clone(), stopped: Box::pin(node.stopped()) })
+    Ok(Running {
+        handle: node.handle.clone(),
+        stopped: Box::pin(node.stopped()),
+    })
 }

@@ -6,19 +6,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use mix::Packet;
 use mix::ShortId;
 use mix::sphinx::{BODY_LEN, Class, SurbKeys};
 use mix::time::{Moment, Span};
-use mix::Packet;
 use rand_core::Rng;
+use storage::SurbBytes;
 use storage::answer::{Answer, Held};
 use storage::backend::Backend;
 use storage::mailbox::PendingAnswer;
 use storage::op::Op;
-use storage::SurbBytes;
 
 use super::records::{ContactId, MessageId};
-use super::{Core, ConversationId};
+use super::{ConversationId, Core};
 use crate::session::conversation::Fetched;
 
 /// Fetches under way; several times what any profile has in its longest wait.
@@ -27,7 +27,9 @@ const MAX_UNDER_WAY: usize = 1024;
 const MAX_RECEIPTS: usize = 256;
 /// Holders asked for a receipt of one box.
 pub(super) const RECEIPTS: usize = 3;
-/// Ranks of an inbox's holders that are read besides the first, without waiting.
+/// Holders of an inbox at which a fetch waits: two, so that a lost one delays nobody.
+const WAITED_RANKS: usize = 2;
+/// Holders of an inbox that are read at all.
 const SWEPT_RANKS: usize = 3;
 /// How often a past day's inbox is looked at again.
 const PAST_SWEEP: Span = Span::from_secs(1_800);
@@ -35,11 +37,25 @@ const PAST_SWEEP: Span = Span::from_secs(1_800);
 /// What a fetch is for.
 #[derive(Clone, Debug)]
 enum Purpose {
-    Dummy { id: [u8; 32] },
-    Box { conversation: ConversationId, id: [u8; 32] },
-    Inbox { reader: ReaderId, index: u16 },
-    Prekey { contact: ContactId },
-    Receipt { message: MessageId, id: [u8; 32] },
+    Dummy {
+        id: [u8; 32],
+    },
+    Box {
+        conversation: ConversationId,
+        id: [u8; 32],
+    },
+    Inbox {
+        reader: ReaderId,
+        index: u16,
+    },
+    Prekey {
+        contact: ContactId,
+    },
+    Receipt {
+        message: MessageId,
+        id: [u8; 32],
+        holder: ShortId,
+    },
 }
 
 #[derive(Debug)]
@@ -177,7 +193,12 @@ impl<B: Backend> Core<B> {
             (Purpose::Box { conversation, id }, Answer::Empty) => {
                 self.box_done(now, conversation, &id, Fetched::Empty);
             }
-            (Purpose::Inbox { reader, index }, Answer::Inbox { ciphertext, count, .. }) => {
+            (
+                Purpose::Inbox { reader, index },
+                Answer::Inbox {
+                    ciphertext, count, ..
+                },
+            ) => {
                 let state = self.fetches.readers.entry(reader).or_default();
                 state.busy = false;
                 if let Some(entry) = ciphertext {
@@ -195,11 +216,18 @@ impl<B: Backend> Core<B> {
             (Purpose::Prekey { contact }, Answer::Found { ciphertext }) => {
                 self.take_prekey(now, &contact, &ciphertext);
             }
-            (Purpose::Receipt { message, id }, Answer::Stat { held, .. }) => {
-                self.take_receipt(now, &message, &id, held != Held::Absent);
+            (
+                Purpose::Receipt {
+                    message,
+                    id,
+                    holder,
+                },
+                Answer::Stat { held, .. },
+            ) => {
+                self.take_receipt(now, &message, &id, holder, held != Held::Absent);
             }
-            (Purpose::Dummy { .. }, _)
-            | (Purpose::Prekey { .. } | Purpose::Receipt { .. }, Answer::Empty) => {}
+            (Purpose::Prekey { contact }, Answer::Empty) => self.prekey_absent(now, &contact),
+            (Purpose::Dummy { .. }, _) | (Purpose::Receipt { .. }, Answer::Empty) => {}
             (purpose, _) => {
                 self.counters.answers_bad += 1;
                 self.lost(now, purpose);
@@ -256,17 +284,33 @@ impl<B: Backend> Core<B> {
     }
 
     fn next_receipt(&mut self, now: Moment) -> Option<Ask> {
-        let at = self.fetches.receipts.iter().position(|receipt| receipt.due <= now)?;
+        let at = self
+            .fetches
+            .receipts
+            .iter()
+            .position(|receipt| receipt.due <= now)?;
         let receipt = self.fetches.receipts.remove(at)?;
-        let purpose = Purpose::Receipt { message: receipt.message, id: receipt.id };
-        Some(Ask { holder: receipt.holder, purpose, wait_ms: 0 })
+        let purpose = Purpose::Receipt {
+            message: receipt.message,
+            id: receipt.id,
+            holder: receipt.holder,
+        };
+        Some(Ask {
+            holder: receipt.holder,
+            purpose,
+            wait_ms: 0,
+        })
     }
 
     fn next_prekey(&mut self, now: Moment) -> Option<Ask> {
         let (contact, key, attempt) = self.prekey_wanted(now)?;
         let holders = self.inbox_holders(now, &key)?;
         let holder = *holders.get(attempt % holders.len().max(1))?;
-        Some(Ask { holder, purpose: Purpose::Prekey { contact }, wait_ms: 0 })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Prekey { contact },
+            wait_ms: 0,
+        })
     }
 
     fn next_box(&mut self, now: Moment) -> Option<Ask> {
@@ -274,10 +318,24 @@ impl<B: Backend> Core<B> {
         let turn = usize::try_from(self.fetches.turn % 1_000_003).unwrap_or(0);
         let talks = self.people.talks.len();
         // Equal wishes of different conversations take turns.
-        let wishes = self.people.talks.iter_mut().enumerate().filter_map(|(place, (id, talk))| {
-            let wish = talk.conversation.wanted_boxes(now.as_millis()).into_iter().next()?;
-            Some((wish.priority, (place + talks - turn % talks) % talks, *id, wish))
-        });
+        let wishes = self
+            .people
+            .talks
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(place, (id, talk))| {
+                let wish = talk
+                    .conversation
+                    .wanted_boxes(now.as_millis())
+                    .into_iter()
+                    .next()?;
+                Some((
+                    wish.priority,
+                    (place + talks - turn % talks) % talks,
+                    *id,
+                    wish,
+                ))
+            });
         let (_, _, conversation, wish) =
             wishes.min_by_key(|(priority, place, ..)| (*priority, *place))?;
         let id = wish.keys.id();
@@ -286,7 +344,11 @@ impl<B: Backend> Core<B> {
         let place = order.get(wish.rank % order.len().max(1))?;
         let holder = *holders.get(*place)?;
         let wait_ms = u32::try_from(wish.wait_ms).unwrap_or(u32::MAX);
-        Some(Ask { holder, purpose: Purpose::Box { conversation, id }, wait_ms })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Box { conversation, id },
+            wait_ms,
+        })
     }
 
     fn next_inbox(&mut self, now: Moment) -> Option<Ask> {
@@ -296,18 +358,26 @@ impl<B: Backend> Core<B> {
         for (address, day, key, is_today) in self.inboxes_to_read(now) {
             let holders = self.inbox_holders(now, &key)?;
             for (rank, holder) in holders.into_iter().take(SWEPT_RANKS).enumerate() {
-                let id = ReaderId { address, day, holder };
+                let id = ReaderId {
+                    address,
+                    day,
+                    holder,
+                };
                 let reader = self.fetches.readers.entry(id).or_default();
                 if reader.busy || reader.due > now {
                     continue;
                 }
-                let waits = rank == 0 && is_today;
+                let waits = rank < WAITED_RANKS && is_today;
                 let wait_ms = if waits { max_wait } else { 0 };
                 if !waits {
                     reader.due = now + if is_today { sweep } else { PAST_SWEEP };
                 }
                 let index = reader.next;
-                return Some(Ask { holder, purpose: Purpose::Inbox { reader: id, index }, wait_ms });
+                return Some(Ask {
+                    holder,
+                    purpose: Purpose::Inbox { reader: id, index },
+                    wait_ms,
+                });
             }
         }
         None
@@ -331,7 +401,11 @@ impl<B: Backend> Core<B> {
         let holders = self.directory(now)?.holders(&id, k);
         let holder = *holders.get(self.below(holders.len()))?;
         let wait_ms = u32::try_from(self.config.params.max_wait_ms).unwrap_or(u32::MAX);
-        Some(Ask { holder, purpose: Purpose::Dummy { id }, wait_ms })
+        Some(Ask {
+            holder,
+            purpose: Purpose::Dummy { id },
+            wait_ms,
+        })
     }
 
     /// Sends a fetch with a fresh SURB. `None`: no route just now.
@@ -348,13 +422,24 @@ impl<B: Backend> Core<B> {
         let body = self.operation(now, &ask.purpose, wait_ms, surb)?;
         self.send_box(now, &ask.holder, Class::Fast, &body)?;
         if self.fetches.under_way.len() == MAX_UNDER_WAY {
-            let oldest = self.fetches.under_way.iter().min_by_key(|(_, fetch)| fetch.until);
+            let oldest = self
+                .fetches
+                .under_way
+                .iter()
+                .min_by_key(|(_, fetch)| fetch.until);
             let oldest = oldest.map(|(id, _)| *id);
             if let Some(fetch) = oldest.and_then(|id| self.fetches.under_way.remove(&id)) {
                 self.lost(now, fetch.purpose);
             }
         }
-        self.fetches.under_way.insert(surb_id, UnderWay { keys, purpose: ask.purpose, until });
+        self.fetches.under_way.insert(
+            surb_id,
+            UnderWay {
+                keys,
+                purpose: ask.purpose,
+                until,
+            },
+        );
         Some(())
     }
 
@@ -388,7 +473,9 @@ impl<B: Backend> Core<B> {
         let params = &self.config.params;
         let way = self.way();
         let end = dht::epoch::key_window(params, self.epoch(now)).until;
-        let room = (end - now).as_millis().saturating_sub(way.as_millis().saturating_mul(2));
+        let room = (end - now)
+            .as_millis()
+            .saturating_sub(way.as_millis().saturating_mul(2));
         let wait = u64::from(asked_ms).min(params.max_wait_ms).min(room);
         let until = now + Span::from_millis(wait) + way + way;
         (u32::try_from(wait).unwrap_or(u32::MAX), until.min(end))

@@ -29,7 +29,10 @@ impl std::fmt::Debug for Identity {
 impl Identity {
     /// A fresh identity.
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        let mut identity = Self { node: [0; 32], contact: [0; 32] };
+        let mut identity = Self {
+            node: [0; 32],
+            contact: [0; 32],
+        };
         rng.fill_bytes(&mut identity.node);
         rng.fill_bytes(&mut identity.contact);
         identity
@@ -41,14 +44,17 @@ impl Identity {
         vault: &Vault,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, Error> {
-        let stored =
-            backend.get(Space::State, key::IDENTITY.as_bytes()).map_err(Error::storage)?;
+        let stored = backend
+            .get(Space::State, key::IDENTITY.as_bytes())
+            .map_err(Error::storage)?;
         if let Some(sealed) = stored {
             let opened = vault.open(key::IDENTITY, &sealed).ok();
-            let bytes: Option<[u8; 64]> =
-                opened.and_then(|bytes| bytes.as_slice().try_into().ok());
+            let bytes: Option<[u8; 64]> = opened.and_then(|bytes| bytes.as_slice().try_into().ok());
             let mut bytes = bytes.ok_or_else(|| super::sealed_wrong(key::IDENTITY))?;
-            let mut identity = Self { node: [0; 32], contact: [0; 32] };
+            let mut identity = Self {
+                node: [0; 32],
+                contact: [0; 32],
+            };
             identity.node.copy_from_slice(&bytes[..32]);
             identity.contact.copy_from_slice(&bytes[32..]);
             bytes.zeroize();
@@ -57,7 +63,11 @@ impl Identity {
         let identity = Self::random(rng);
         let bytes = Zeroizing::new([identity.node, identity.contact].concat());
         let mut batch = Batch::default();
-        batch.put(Space::State, key::IDENTITY.as_bytes(), vault.seal(key::IDENTITY, &bytes, rng));
+        batch.put(
+            Space::State,
+            key::IDENTITY.as_bytes(),
+            vault.seal(key::IDENTITY, &bytes, rng),
+        );
         backend.commit(&batch).map_err(Error::storage)?;
         Ok(identity)
     }

@@ -39,10 +39,22 @@ pub enum KeyFile {
 pub struct Commit {
     /// Reported back by [`Core::handle_durable`](super::Core::handle_durable).
     pub seq: u64,
-    /// State and mailbox entries.
-    pub batch: Batch,
+    /// The node's own sealed state.
+    pub state: Batch,
+    /// Entries of the mailbox; given up when the disk is full, while the rest is tried again.
+    pub mailbox: Batch,
     /// Epoch keys and replay tags, in order.
     pub keys: Vec<KeyFile>,
+}
+
+impl Commit {
+    /// State and mailbox entries together: one sync for both.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        let mut batch = self.state.clone();
+        batch.append(self.mailbox.clone());
+        batch
+    }
 }
 
 /// Gathers writes and releases what waited for them.
@@ -114,10 +126,8 @@ impl<T> Journal<T> {
         if self.in_flight.is_some() {
             return None;
         }
-        let mailbox_seq = mailbox.map(|(seq, batch)| {
-            self.batch.append(batch);
-            seq
-        });
+        let (mailbox_seq, mailbox) =
+            mailbox.map_or((None, Batch::default()), |(seq, batch)| (Some(seq), batch));
         let idle = self.batch.is_empty()
             && self.keys.is_empty()
             && mailbox_seq.is_none()
@@ -128,12 +138,23 @@ impl<T> Journal<T> {
         }
         let seq = self.next;
         self.next += 1;
-        self.in_flight = Some(InFlight { seq, mailbox_seq, tag_seq });
+        self.in_flight = Some(InFlight {
+            seq,
+            mailbox_seq,
+            tag_seq,
+        });
         Some(Commit {
             seq,
-            batch: std::mem::take(&mut self.batch),
+            state: std::mem::take(&mut self.batch),
+            mailbox,
             keys: std::mem::take(&mut self.keys),
         })
+    }
+
+    /// The mailbox's part of a commit is given up.
+    pub(super) fn without_mailbox(&mut self, seq: u64) -> Option<u64> {
+        let flight = self.in_flight.as_mut().filter(|flight| flight.seq == seq)?;
+        flight.mailbox_seq.take()
     }
 
     /// A commit is durable: what it frees in the mailbox, in the mixer and here.
@@ -143,7 +164,11 @@ impl<T> Journal<T> {
         while self.waiting.front().is_some_and(|(due, _)| *due <= seq) {
             freed.extend(self.waiting.pop_front().map(|(_, then)| then));
         }
-        Some(Released { mailbox_seq: done.mailbox_seq, tag_seq: done.tag_seq, freed })
+        Some(Released {
+            mailbox_seq: done.mailbox_seq,
+            tag_seq: done.tag_seq,
+            freed,
+        })
     }
 }
 

@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
+use mix::ShortId;
 use mix::sphinx::{BODY_LEN, Class, Exit, Hop};
 use mix::time::Moment;
-use mix::ShortId;
 use rand_core::Rng;
 use storage::backend::Backend;
 use storage::op::{Op, Scope};
@@ -70,7 +70,11 @@ impl Outbox {
 
     /// How many frames of a contact wait for their first copy to leave.
     pub(super) fn waiting_for(&self, contact: &ContactId) -> usize {
-        self.ranks[..2].iter().flatten().filter(|one| one.contact.as_ref() == Some(contact)).count()
+        self.ranks[..2]
+            .iter()
+            .flatten()
+            .filter(|one| one.contact.as_ref() == Some(contact))
+            .count()
     }
 
     pub(super) fn len(&self, rank: Rank) -> usize {
@@ -104,7 +108,10 @@ impl<B: Backend> Core<B> {
             }
             return;
         };
-        if self.send_box(now, &deposit.holder, deposit.class, &deposit.body).is_some() {
+        if self
+            .send_box(now, &deposit.holder, deposit.class, &deposit.body)
+            .is_some()
+        {
             self.counters.real += 1;
             self.mark_sent(now, &deposit.carries);
         } else {
@@ -123,7 +130,10 @@ impl<B: Backend> Core<B> {
         let mut body = [0; BODY_LEN];
         self.rng.fill_bytes(&mut body);
         let me = self.short;
-        if self.send_packet(now, &me, Class::Fast, Exit::Loop { id }, &body).is_some() {
+        if self
+            .send_packet(now, &me, Class::Fast, Exit::Loop { id }, &body)
+            .is_some()
+        {
             self.counters.loops_sent += 1;
             self.counters.cover += 1;
             if self.loops.len() == MAX_LOOPS {
@@ -225,11 +235,16 @@ impl<B: Backend> Core<B> {
 
     pub(super) fn stamp(&mut self, subject: &Subject) -> Proof {
         let start = self.rng.next_u64();
-        HashStamp.solve(subject, self.config.params.effort, start).unwrap_or_default()
+        HashStamp
+            .solve(subject, self.config.params.effort, start)
+            .unwrap_or_default()
     }
 
     pub(super) fn scope(&self, now: Moment) -> Scope {
-        Scope { network: self.network.0, epoch: self.epoch(now) }
+        Scope {
+            network: self.network.0,
+            epoch: self.epoch(now),
+        }
     }
 
     /// When a live deposit may be forgotten: two slots after its own.

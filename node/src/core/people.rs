@@ -113,8 +113,12 @@ impl<B: Backend> Core<B> {
         let params = self.conversation_params();
         for (name, bytes) in self.read_state(key::CONVERSATION)? {
             let talk = Talk::from_bytes(&bytes, params)?;
-            let id = name.strip_prefix(key::CONVERSATION).and_then(super::records::unhex16);
-            self.people.talks.insert(id.ok_or_else(|| damaged("conversation"))?, talk);
+            let id = name
+                .strip_prefix(key::CONVERSATION)
+                .and_then(super::records::unhex16);
+            self.people
+                .talks
+                .insert(id.ok_or_else(|| damaged("conversation"))?, talk);
         }
         for (_, bytes) in self.read_state(key::SENT)? {
             let sent: Sent = decode(&bytes, "message")?;
@@ -136,11 +140,17 @@ impl<B: Backend> Core<B> {
             .people
             .talks
             .iter()
-            .filter(|(_, talk)| talk.conversation.poll_timeout().is_some_and(|due| due <= at))
+            .filter(|(_, talk)| {
+                talk.conversation
+                    .poll_timeout()
+                    .is_some_and(|due| due <= at)
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            let Some(talk) = self.people.talks.get_mut(&id) else { continue };
+            let Some(talk) = self.people.talks.get_mut(&id) else {
+                continue;
+            };
             let events = talk.conversation.handle_timeout(at);
             if !events.is_empty() {
                 self.take_conversation_events(now, id, events);
@@ -150,7 +160,9 @@ impl<B: Backend> Core<B> {
         self.frame_conversations(now);
         while self.people.receipts.len() > MAX_BOX_RECEIPTS {
             let oldest = self.people.receipts.iter().min_by_key(|(_, one)| one.at);
-            let Some(id) = oldest.map(|(id, _)| *id) else { break };
+            let Some(id) = oldest.map(|(id, _)| *id) else {
+                break;
+            };
             self.people.receipts.remove(&id);
         }
     }
@@ -168,7 +180,11 @@ impl<B: Backend> Core<B> {
             params.effort,
             None,
         );
-        self.people.addresses.push(OwnAddress { label, secret, address });
+        self.people.addresses.push(OwnAddress {
+            label,
+            secret,
+            address,
+        });
     }
 
     pub(super) fn conversation_params(&self) -> ConversationParams {
@@ -180,12 +196,20 @@ impl<B: Backend> Core<B> {
             day_ms: params.day_ms,
             parked_days: params.parked_days,
             max_wait_ms: params.max_wait_ms,
-            // There and back, each with a wait for a slot of the payload stream.
-            expected_rtt_ms: 2 * (self.way().as_millis() + self.payload_gap_ms()),
+            expected_rtt_ms: self.usual_rtt_ms(),
             clock_tolerance_ms: params.clock_tolerance_ms,
             live_holders: usize::from(params.live_holders),
             parked_holders: usize::from(params.parked_holders),
         }
+    }
+
+    /// A frame and its acknowledgement, there and back in the mean: each waits for a slot of the
+    /// payload stream, for the hops to the holder, the crossover, and the hops from it.
+    fn usual_rtt_ms(&self) -> u64 {
+        let params = &self.config.params;
+        let delays = 2 * u64::from(params.mixing_hops) + 1;
+        let hop = params.hold_ms + params.delay_ms.first().copied().unwrap_or_default();
+        2 * (self.payload_gap_ms() + delays * hop)
     }
 
     /// Mean time between two slots of the payload stream.
@@ -195,7 +219,9 @@ impl<B: Backend> Core<B> {
 
     /// Writes a conversation as it is now.
     pub(super) fn save_talk(&mut self, id: &ConversationId) {
-        let Some(talk) = self.people.talks.get(id) else { return };
+        let Some(talk) = self.people.talks.get(id) else {
+            return;
+        };
         let bytes = talk.to_bytes();
         self.write_state(&key::of(key::CONVERSATION, id), &bytes);
     }
@@ -208,7 +234,11 @@ impl<B: Backend> Core<B> {
     }
 
     fn talks_of(&self, contact: &ContactId) -> Vec<ConversationId> {
-        let of = self.people.talks.iter().filter(|(_, talk)| talk.contact == *contact);
+        let of = self
+            .people
+            .talks
+            .iter()
+            .filter(|(_, talk)| talk.contact == *contact);
         of.map(|(id, _)| *id).collect()
     }
 
@@ -219,15 +249,18 @@ impl<B: Backend> Core<B> {
 
     fn name_of(&self, contact: &ContactId) -> String {
         let known = self.people.contacts.get(contact);
-        known.map_or_else(|| format!("removed-{}", &hex(contact)[..8]), |one| one.name.clone())
+        known.map_or_else(
+            || format!("removed-{}", &hex(contact)[..8]),
+            |one| one.name.clone(),
+        )
     }
 
     /// Frames of a contact that were made and have not left: in the journal or in the outbox.
     fn frames_under_way(&self, contact: &ContactId) -> usize {
         let journaled = self.journal.waiting().filter(|then| match then {
-            Then::Deposit(deposits) => {
-                deposits.first().is_some_and(|first| first.contact.as_ref() == Some(contact))
-            }
+            Then::Deposit(deposits) => deposits
+                .first()
+                .is_some_and(|first| first.contact.as_ref() == Some(contact)),
             Then::Publish(_) | Then::Tell(_) => false,
         });
         journaled.count() + self.outbox.waiting_for(contact)

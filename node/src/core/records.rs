@@ -161,18 +161,26 @@ const STATES: [MessageState; 7] = [
 impl StepRecord {
     pub(super) fn new(state: MessageState, at: u64) -> Self {
         let index = STATES.iter().position(|known| *known == state).unwrap_or(0);
-        Self { state: u8::try_from(index).unwrap_or(0), at }
+        Self {
+            state: u8::try_from(index).unwrap_or(0),
+            at,
+        }
     }
 
     fn view(self) -> Step {
-        let state = STATES.get(usize::from(self.state)).copied().unwrap_or(MessageState::Queued);
+        let state = STATES
+            .get(usize::from(self.state))
+            .copied()
+            .unwrap_or(MessageState::Queued);
         Step { state, at: self.at }
     }
 }
 
 impl Sent {
     pub(super) fn state(&self) -> MessageState {
-        self.history.last().map_or(MessageState::Queued, |step| step.view().state)
+        self.history
+            .last()
+            .map_or(MessageState::Queued, |step| step.view().state)
     }
 
     /// Enters `state` unless the message is past it; says whether anything changed.
@@ -201,10 +209,12 @@ impl Sent {
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Sixteen bytes from 32 hex digits.

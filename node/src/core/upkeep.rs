@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dht::beat::{Beat, BeatFields};
 use dht::descriptor::{Capability, Descriptor, DescriptorFields};
-use dht::pki::OwnRecord;
 use dht::id::NodeId;
+use dht::pki::OwnRecord;
 use mix::route::Topology;
 use mix::time::Moment;
 use mix::{EpochKey, MixPublic, MixSecret};
@@ -85,6 +85,9 @@ impl<B: Backend> Core<B> {
 
     /// The number of connected peers changed.
     pub fn handle_connected(&mut self, now: Moment, peers: usize) {
+        if self.ready.connected == 0 && peers > 0 {
+            self.pki.announce(now);
+        }
         self.ready.connected = peers;
         self.look(now);
     }
@@ -106,10 +109,14 @@ impl<B: Backend> Core<B> {
             .collect();
         for one in &stored {
             let label = key_label(one.epoch);
-            let opened = self.vault.open(&label, &one.sealed).map_err(|_| {
-                super::sealed_wrong("epoch key")
-            })?;
-            let bytes = opened.as_slice().try_into().map_err(|_| super::sealed_wrong("epoch key"))?;
+            let opened = self
+                .vault
+                .open(&label, &one.sealed)
+                .map_err(|_| super::sealed_wrong("epoch key"))?;
+            let bytes = opened
+                .as_slice()
+                .try_into()
+                .map_err(|_| super::sealed_wrong("epoch key"))?;
             let epoch_key =
                 EpochKey::from_bytes(bytes).map_err(|_| super::sealed_wrong("epoch key"))?;
             if epoch_key.usable_until <= now {
@@ -122,13 +129,15 @@ impl<B: Backend> Core<B> {
                 continue;
             };
             let public = epoch_key.public();
-            self.mixer.add_key(epoch_key, one.tags.iter().copied()).map_err(|cause| {
-                Error::new(
-                    ErrorKind::Storage,
-                    format!("an epoch key was not accepted: {cause}"),
-                    "wait for the next epoch and start again",
-                )
-            })?;
+            self.mixer
+                .add_key(epoch_key, one.tags.iter().copied())
+                .map_err(|cause| {
+                    Error::new(
+                        ErrorKind::Storage,
+                        format!("an epoch key was not accepted: {cause}"),
+                        "wait for the next epoch and start again",
+                    )
+                })?;
             self.keys.usable.insert(one.epoch, public);
             self.keys.beats.insert(one.epoch, beat);
         }
@@ -161,7 +170,8 @@ impl<B: Backend> Core<B> {
     pub(super) fn upkeep(&mut self, now: Moment) {
         let epoch = self.epoch(now);
         self.heads = [epoch, epoch + 1].map(|e| dht::pki::head_key(&self.network, e));
-        self.mailboxes.set_epochs(epoch.saturating_sub(1), epoch.saturating_add(1));
+        self.mailboxes
+            .set_epochs(epoch.saturating_sub(1), epoch.saturating_add(1));
         for gone in self.mixer.drop_expired_keys(now) {
             self.keys.usable.remove(&gone);
             self.keys.beats.remove(&gone);
@@ -173,7 +183,10 @@ impl<B: Backend> Core<B> {
         }
         self.plan_next(now, epoch + 1);
         let expiring = self.keys.descriptor.as_ref().is_some_and(|descriptor| {
-            let left = descriptor.fields().valid_until.saturating_sub(now.as_millis());
+            let left = descriptor
+                .fields()
+                .valid_until
+                .saturating_sub(now.as_millis());
             left < DESCRIPTOR_LIFE_MS / RENEW
         });
         if expiring {
@@ -207,6 +220,11 @@ impl<B: Backend> Core<B> {
 
     /// Makes the key and the beat of an epoch and writes both; they are used once durable.
     fn make_key(&mut self, now: Moment, epoch: u32) {
+        if self.pki.own_beat(epoch).is_some() {
+            // Our own beat came back to us and its key is gone: state was lost. Never a second one.
+            self.keys.lost.push(epoch);
+            return;
+        }
         let params = &self.config.params;
         let window = dht::epoch::key_window(params, epoch);
         let secret = MixSecret::random(&mut self.rng);
@@ -224,9 +242,14 @@ impl<B: Backend> Core<B> {
             load: 0,
             replay_root: [0; 16],
         };
-        let Ok(beat) = Beat::sign(&self.network, &self.identity.signer(), fields) else { return };
-        let sealed =
-            self.vault.seal(&key_label(epoch), epoch_key.to_bytes().as_slice(), &mut self.rng);
+        let Ok(beat) = Beat::sign(&self.network, &self.identity.signer(), fields) else {
+            return;
+        };
+        let sealed = self.vault.seal(
+            &key_label(epoch),
+            epoch_key.to_bytes().as_slice(),
+            &mut self.rng,
+        );
         self.journal.key_file(KeyFile::Create { epoch, sealed });
         self.write_state(&beat_key(epoch), beat.as_bytes());
         self.keys.pending.insert(epoch, (epoch_key, beat));
@@ -235,7 +258,9 @@ impl<B: Backend> Core<B> {
 
     /// Key and beat are durable.
     pub(super) fn publish_epoch(&mut self, now: Moment, epoch: u32) {
-        let Some((epoch_key, beat)) = self.keys.pending.remove(&epoch) else { return };
+        let Some((epoch_key, beat)) = self.keys.pending.remove(&epoch) else {
+            return;
+        };
         let public = epoch_key.public();
         if self.mixer.add_key(epoch_key, []).is_ok() {
             self.keys.usable.insert(epoch, public);
@@ -307,11 +332,17 @@ impl<B: Backend> Core<B> {
             return;
         }
         let mut wanted: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
-        for directory in [epoch, epoch + 1].map(|e| self.pki.directory(e)).into_iter().flatten() {
+        for directory in [epoch, epoch + 1]
+            .map(|e| self.pki.directory(e))
+            .into_iter()
+            .flatten()
+        {
             for entry in directory.nodes() {
                 let node = entry.node();
                 if node != self.me && wanted.len() < MAX_LINKS {
-                    wanted.entry(node).or_insert_with(|| entry.addresses().to_vec());
+                    wanted
+                        .entry(node)
+                        .or_insert_with(|| entry.addresses().to_vec());
                 }
             }
         }
@@ -332,13 +363,18 @@ impl<B: Backend> Core<B> {
         if self.ready.connected == 0 && self.links.is_empty() {
             reasons.push("no_bootstrap".to_owned());
         }
-        let known = directory.as_ref().is_some_and(|all| all.hop_of(&self.short).is_some());
+        let known = directory
+            .as_ref()
+            .is_some_and(|all| all.hop_of(&self.short).is_some());
         if !known {
             reasons.push("pki_stale".to_owned());
         }
         let need = usize::try_from(self.config.params.min_live).unwrap_or(usize::MAX);
         let live = directory.as_ref().map_or(0, |all| {
-            self.links.iter().filter(|link| all.index_of(link).is_some()).count()
+            self.links
+                .iter()
+                .filter(|link| all.index_of(link).is_some())
+                .count()
         });
         if live < need {
             reasons.push(format!("too_few_mixes({live}/{need})"));
@@ -347,8 +383,11 @@ impl<B: Backend> Core<B> {
         if reasons != self.ready.reasons || !self.ready.told {
             self.ready.told = true;
             self.ready.reasons.clone_from(&reasons);
-            let event =
-                if reasons.is_empty() { Event::Ready } else { Event::NotReady { reasons } };
+            let event = if reasons.is_empty() {
+                Event::Ready
+            } else {
+                Event::NotReady { reasons }
+            };
             self.tell(event);
         }
         if let Some(directory) = directory {
@@ -359,7 +398,11 @@ impl<B: Backend> Core<B> {
                     talk.conversation.set_root(epoch, root);
                 }
                 let nodes = directory.nodes().len();
-                self.tell(Event::Epoch { epoch, root: hex(&root), nodes });
+                self.tell(Event::Epoch {
+                    epoch,
+                    root: hex(&root),
+                    nodes,
+                });
             }
         }
     }

@@ -19,11 +19,15 @@ impl<B: Backend> Core<B> {
             ready: self.ready.can_route(),
             reasons: self.ready.reasons.clone(),
             epoch,
-            root: directory.as_ref().map(|all| hex(&all.root())).unwrap_or_default(),
+            root: directory
+                .as_ref()
+                .map(|all| hex(&all.root()))
+                .unwrap_or_default(),
             certified: false,
             degraded: directory.as_ref().is_none_or(|all| all.degraded()),
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
             on_duty,
+            links: self.links.len(),
             profile: self.config.profile.clone(),
             network: params.name.clone(),
             ..NodeView::default()

@@ -25,14 +25,22 @@ pub(super) struct Mesh {
 
 impl Mesh {
     pub(super) fn new(network: NetworkParams) -> Result<Self, Error> {
-        let root = tempfile::Builder::new().prefix("murmur-demo-").tempdir().map_err(|cause| {
-            Error::new(
-                ErrorKind::DataDir,
-                format!("no temporary directory: {cause}"),
-                "set TMPDIR to a directory you can write to",
-            )
-        })?;
-        Ok(Self { root, network, nodes: Vec::new(), addresses: Vec::new() })
+        let root = tempfile::Builder::new()
+            .prefix("murmur-demo-")
+            .tempdir()
+            .map_err(|cause| {
+                Error::new(
+                    ErrorKind::DataDir,
+                    format!("no temporary directory: {cause}"),
+                    "set TMPDIR to a directory you can write to",
+                )
+            })?;
+        Ok(Self {
+            root,
+            network,
+            nodes: Vec::new(),
+            addresses: Vec::new(),
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -49,8 +57,17 @@ impl Mesh {
 
     /// Starts node `index`, from its directory if it ran before.
     pub(super) async fn start(&mut self, index: usize) -> Result<(), Error> {
-        let known = self.addresses.iter().take(index).rev().chain(self.addresses.iter().skip(index + 1));
-        let bootstrap = known.filter(|text| !text.is_empty()).take(BOOTSTRAPS).cloned().collect();
+        let known = self
+            .addresses
+            .iter()
+            .take(index)
+            .rev()
+            .chain(self.addresses.iter().skip(index + 1));
+        let bootstrap = known
+            .filter(|text| !text.is_empty())
+            .take(BOOTSTRAPS)
+            .cloned()
+            .collect();
         let config = NodeConfig {
             network: NetworkChoice::Params(Box::new(self.network.clone())),
             profile: Profile::Balanced,
@@ -85,9 +102,17 @@ impl Mesh {
     }
 
     pub(super) fn handle(&self, index: usize) -> Result<NodeHandle, Error> {
-        self.nodes.get(index).and_then(Option::as_ref).map(|node| node.handle.clone()).ok_or_else(
-            || Error::new(ErrorKind::Internal, "the node is not running", "this is a bug in the demo"),
-        )
+        self.nodes
+            .get(index)
+            .and_then(Option::as_ref)
+            .map(|node| node.handle.clone())
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Internal,
+                    "the node is not running",
+                    "this is a bug in the demo",
+                )
+            })
     }
 
     /// What every running node says of itself.
@@ -99,13 +124,15 @@ impl Mesh {
         Ok(views)
     }
 
-    /// Waits until every node is ready and all hold one root; calls `tell` with how many do.
+    /// Waits until every node is ready, all hold one root and all links are up; calls `tell` with how
+    /// many agree.
     pub(super) async fn settle(&self, mut tell: impl FnMut(usize)) -> Result<(), Error> {
         loop {
             let views = self.views().await?;
             let agreed = agreeing(&views);
             tell(agreed);
-            if agreed == self.nodes.len() {
+            let linked = views.iter().all(|view| view.links + 1 >= self.nodes.len());
+            if linked && agreed == self.nodes.len() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -121,7 +148,10 @@ impl Mesh {
 pub(super) fn agreeing(views: &[NodeView]) -> usize {
     let ready: Vec<_> = views.iter().filter(|view| view.ready).collect();
     let same = |one: &NodeView| {
-        ready.iter().filter(|other| (other.epoch, &other.root) == (one.epoch, &one.root)).count()
+        ready
+            .iter()
+            .filter(|other| (other.epoch, &other.root) == (one.epoch, &one.root))
+            .count()
     };
     ready.iter().map(|view| same(view)).max().unwrap_or(0)
 }

@@ -28,6 +28,7 @@ struct Pair {
 pub(super) async fn play(
     nodes: usize,
     messages: usize,
+    at_least: Duration,
     clock: &Clock,
     progress: &Progress,
 ) -> Result<Report, Error> {
@@ -48,7 +49,9 @@ pub(super) async fn play(
     let Some(away) = pairs.last().copied() else {
         return report(&mesh, Vec::new(), clock, started).await;
     };
-    let mut readers = (0..nodes).map(|index| mesh.handle(index).map(spawn_reader)).collect::<Result<Vec<_>, _>>()?;
+    let mut readers = (0..nodes)
+        .map(|index| mesh.handle(index).map(spawn_reader))
+        .collect::<Result<Vec<_>, _>>()?;
 
     progress.stage("greetings", pairs.len());
     greet(&mesh, &pairs, progress).await?;
@@ -68,8 +71,16 @@ pub(super) async fn play(
     }
     let view = sender.wait_message(&sent.id, MessageState::Read).await?;
     progress.step();
-    letters.push(Letter { from: away.from, to: away.to, offline: true, view });
+    letters.push(Letter {
+        from: away.from,
+        to: away.to,
+        offline: true,
+        view,
+    });
 
+    let passed = Duration::from_millis((clock.now() - started).as_millis());
+    progress.stage("keeping the mesh running", 0);
+    tokio::time::sleep(at_least.saturating_sub(passed)).await;
     let report = report(&mesh, letters, clock, started).await?;
     for reader in readers {
         reader.abort();
@@ -96,15 +107,23 @@ fn draw_pairs(nodes: usize, messages: usize, rng: &mut impl Rng) -> Vec<Pair> {
 async fn greet(mesh: &Mesh, pairs: &[Pair], progress: &Progress) -> Result<(), Error> {
     for pair in pairs {
         let addresses = mesh.handle(pair.to)?.addresses().await?;
-        let address = addresses.first().map(|first| first.address.clone()).unwrap_or_default();
-        mesh.handle(pair.from)?.add_contact(&name(pair.to), &address).await?;
+        let address = addresses
+            .first()
+            .map(|first| first.address.clone())
+            .unwrap_or_default();
+        mesh.handle(pair.from)?
+            .add_contact(&name(pair.to), &address)
+            .await?;
     }
     for pair in pairs {
         let handle = mesh.handle(pair.from)?;
         loop {
             let mut events = handle.events();
             let contacts = handle.contacts().await?;
-            if contacts.iter().any(|one| one.name == name(pair.to) && one.state == "ready") {
+            if contacts
+                .iter()
+                .any(|one| one.name == name(pair.to) && one.state == "ready")
+            {
                 break;
             }
             // Either something happened or it is time to look again; both end in a fresh look.
@@ -131,11 +150,17 @@ async fn talk(
         let sent = send(&handle, pairs, pair, index).await?;
         waiting.spawn(async move {
             let view = handle.wait_message(&sent.id, MessageState::Read).await?;
-            Ok::<_, Error>(Letter { from: pair.from, to: pair.to, offline: false, view })
+            Ok::<_, Error>(Letter {
+                from: pair.from,
+                to: pair.to,
+                offline: false,
+                view,
+            })
         });
         // One message per node every ten seconds on average: lively for a chat.
         let mean_ms = 10_000 / u64::try_from(nodes).unwrap_or(1);
-        let pause = mean_ms / 2 + u64::try_from(below(rng, usize::try_from(mean_ms).unwrap_or(1).max(1))).unwrap_or(0);
+        let pause = mean_ms / 2
+            + u64::try_from(below(rng, usize::try_from(mean_ms).unwrap_or(1).max(1))).unwrap_or(0);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
     let mut letters = Vec::with_capacity(count);
@@ -154,7 +179,10 @@ async fn send(
     index: usize,
 ) -> Result<crate::view::MessageView, Error> {
     debug_assert!(pairs.contains(&pair));
-    let body = format!("message {index} from node {} to node {}", pair.from, pair.to);
+    let body = format!(
+        "message {index} from node {} to node {}",
+        pair.from, pair.to
+    );
     let request = SendRequest {
         to: name(pair.to),
         body: body.into_bytes(),
@@ -170,7 +198,9 @@ fn spawn_reader(handle: NodeHandle) -> tokio::task::JoinHandle<()> {
         let mut events = handle.events();
         let mut after = 0;
         loop {
-            let Ok(messages) = handle.inbox(after, 100).await else { return };
+            let Ok(messages) = handle.inbox(after, 100).await else {
+                return;
+            };
             for message in messages {
                 after = after.max(message.seq);
                 if !message.acked && handle.ack_inbox(&message.id).await.is_err() {

@@ -32,16 +32,26 @@ pub(super) struct Report {
 
 impl Letter {
     fn at(&self, state: MessageState) -> Option<u64> {
-        self.view.history.iter().find(|step| step.state == state).map(|step| step.at)
+        self.view
+            .history
+            .iter()
+            .find(|step| step.state == state)
+            .map(|step| step.at)
     }
 
     fn reached(&self, state: MessageState) -> bool {
-        self.view.history.iter().any(|step| step.state >= state && step.state <= MessageState::Read)
+        self.view
+            .history
+            .iter()
+            .any(|step| step.state >= state && step.state <= MessageState::Read)
     }
 
     /// Submit → delivered, by the message's own timestamps, milliseconds.
     fn latency_ms(&self) -> Option<u64> {
-        let (queued, delivered) = (self.at(MessageState::Queued)?, self.at(MessageState::Delivered)?);
+        let (queued, delivered) = (
+            self.at(MessageState::Queued)?,
+            self.at(MessageState::Delivered)?,
+        );
         Some(delivered.saturating_sub(queued))
     }
 }
@@ -99,27 +109,55 @@ impl Report {
         let share = |state| format!("{} of {total}", self.count(state));
         out.line("")?;
         let rows = [
-            ("nodes", format!("{}, {} agree on the mesh", self.nodes, self.agreeing)),
+            (
+                "nodes",
+                format!("{}, {} agree on the mesh", self.nodes, self.agreeing),
+            ),
             ("stored", share(MessageState::Stored)),
             ("delivered", share(MessageState::Delivered)),
             ("read", share(MessageState::Read)),
             ("receiver was away", self.offline_delivered().to_string()),
             ("latency p50, p90, p99", quantiles.join(", ")),
             ("own packets, real and cover", self.packets()),
+            ("own loops that came home", self.loops()),
             ("packets in a pool, mean", format!("{:.1}", self.pool())),
-            ("a packet hides among, bits", format!("{:.1}, at most {:.1}", self.entropy_bits(), bits(self.nodes))),
+            (
+                "a packet hides among, bits",
+                format!(
+                    "{:.1}, at most {:.1}",
+                    self.entropy_bits(),
+                    bits(self.nodes)
+                ),
+            ),
             ("time", format!("{:.1} s", seconds(self.elapsed_ms))),
-            ("result", if self.ok() { "all delivered and read" } else { "NOT all delivered" }.to_owned()),
+            (
+                "result",
+                if self.ok() {
+                    "all delivered and read"
+                } else {
+                    "NOT all delivered"
+                }
+                .to_owned(),
+            ),
         ];
-        out.table(["demo", ""], &rows.map(|(name, value)| [name.to_owned(), value]))
+        out.table(
+            ["demo", ""],
+            &rows.map(|(name, value)| [name.to_owned(), value]),
+        )
     }
 
     fn count(&self, state: MessageState) -> usize {
-        self.letters.iter().filter(|letter| letter.reached(state)).count()
+        self.letters
+            .iter()
+            .filter(|letter| letter.reached(state))
+            .count()
     }
 
     fn offline_delivered(&self) -> usize {
-        self.letters.iter().filter(|one| one.offline && one.reached(MessageState::Delivered)).count()
+        self.letters
+            .iter()
+            .filter(|one| one.offline && one.reached(MessageState::Delivered))
+            .count()
     }
 
     fn latencies(&self) -> Vec<u64> {
@@ -133,6 +171,12 @@ impl Report {
         let real: u64 = self.counters.iter().map(|one| one.real).sum();
         let cover: u64 = self.counters.iter().map(|one| one.cover).sum();
         format!("{real} and {cover}")
+    }
+
+    fn loops(&self) -> String {
+        let sent: u64 = self.counters.iter().map(|one| one.loops.0).sum();
+        let seen: u64 = self.counters.iter().map(|one| one.loops.1).sum();
+        format!("{seen} of {sent}")
     }
 
     fn pool(&self) -> f64 {
@@ -159,11 +203,23 @@ fn life(letter: &Letter) -> String {
                 (MessageState::Stored, Some((held, asked))) => format!(" ({held} of {asked})"),
                 _ => String::new(),
             };
-            format!("{name}{stored} {:.2}", seconds(step.at.saturating_sub(start)))
+            format!(
+                "{name}{stored} {:.2}",
+                seconds(step.at.saturating_sub(start))
+            )
         })
         .collect();
-    let away = if letter.offline { "  [receiver away]" } else { "" };
-    format!("  node {:>2} to node {:>2}: {}{away}", letter.from, letter.to, steps.join(" → "))
+    let away = if letter.offline {
+        "  [receiver away]"
+    } else {
+        ""
+    };
+    format!(
+        "  node {:>2} to node {:>2}: {}{away}",
+        letter.from,
+        letter.to,
+        steps.join(" → ")
+    )
 }
 
 /// Nearest-rank quantile in seconds.

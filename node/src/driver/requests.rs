@@ -39,7 +39,11 @@ impl<B: Backend + Sync> Driver<B> {
                 self.when_durable(answer, result);
             }
             Request::Message(id, answer) => reply(answer, self.core.message(&id)),
-            Request::Inbox { after, limit, answer } => {
+            Request::Inbox {
+                after,
+                limit,
+                answer,
+            } => {
                 reply(answer, Ok(self.core.inbox(after, limit)));
             }
             Request::AckInbox(id, answer) => {
@@ -80,7 +84,8 @@ impl<B: Backend + Sync> Driver<B> {
     ) {
         match self.core.pending_commit() {
             Some(seq) if result.is_ok() => {
-                self.waiting.push_back((seq, Box::new(move || reply(answer, result))));
+                self.waiting
+                    .push_back((seq, Box::new(move || reply(answer, result))));
             }
             _ => reply(answer, result),
         }

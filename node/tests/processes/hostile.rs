@@ -159,6 +159,7 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
     let work = async {
         while swarm.behaviour().written < all {
             let event = swarm.select_next_some().await;
+            eprintln!("{event:?} {}", swarm.behaviour().written);
             match event {
                 SwarmEvent::OutgoingConnectionError { error, .. } => {
                     panic!("the raw peer can't connect: {error}")

@@ -3,9 +3,7 @@
 use mix::time::Moment;
 use storage::backend::Backend;
 
-use super::super::records::{
-    AddressRecord, Contact, ContactId, PendingBody, hex, key,
-};
+use super::super::records::{AddressRecord, Contact, ContactId, PendingBody, hex, key};
 use super::super::{Core, MessageState};
 use crate::address::ContactAddress;
 use crate::request::{RequestError, RequestErrorKind};
@@ -28,8 +26,11 @@ impl<B: Backend> Core<B> {
     #[must_use]
     pub fn addresses(&self) -> Vec<AddressView> {
         let all = self.people.addresses.iter();
-        all.map(|own| AddressView { address: own.address.to_string(), label: own.label.clone() })
-            .collect()
+        all.map(|own| AddressView {
+            address: own.address.to_string(),
+            label: own.label.clone(),
+        })
+        .collect()
     }
 
     /// A new address, unlinkable to the others.
@@ -51,7 +52,10 @@ impl<B: Backend> Core<B> {
         }
         let mut secret = [0; 32];
         rand_core::Rng::fill_bytes(&mut self.rng, &mut secret);
-        let record = AddressRecord { label: label.to_owned(), secret };
+        let record = AddressRecord {
+            label: label.to_owned(),
+            secret,
+        };
         let bytes = zeroize::Zeroizing::new(minicbor::to_vec(&record).unwrap_or_default());
         // Sorted by age when read back.
         let number = u16::try_from(self.people.addresses.len()).unwrap_or(u16::MAX);
@@ -64,8 +68,12 @@ impl<B: Backend> Core<B> {
     /// All contacts, by name.
     #[must_use]
     pub fn contacts(&self) -> Vec<ContactView> {
-        let mut all: Vec<_> =
-            self.people.contacts.values().map(|contact| self.contact_view(contact)).collect();
+        let mut all: Vec<_> = self
+            .people
+            .contacts
+            .values()
+            .map(|contact| self.contact_view(contact))
+            .collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }
@@ -94,7 +102,12 @@ impl<B: Backend> Core<B> {
             )
         })?;
         let public = parsed.contact();
-        if self.people.addresses.iter().any(|own| own.secret.public() == public) {
+        if self
+            .people
+            .addresses
+            .iter()
+            .any(|own| own.secret.public() == public)
+        {
             return Err(RequestError::new(
                 RequestErrorKind::Invalid,
                 "this is your own address",
@@ -102,8 +115,11 @@ impl<B: Backend> Core<B> {
             ));
         }
         let id = contact_id(&public);
-        if let Some(other) =
-            self.people.contacts.values().find(|one| one.name == name && one.id != id)
+        if let Some(other) = self
+            .people
+            .contacts
+            .values()
+            .find(|one| one.name == name && one.id != id)
         {
             return Err(RequestError::new(
                 RequestErrorKind::Conflict,
@@ -117,7 +133,12 @@ impl<B: Backend> Core<B> {
             known.added = true;
             known.address.get_or_insert_with(|| parsed.to_string());
         } else {
-            let added = self.people.contacts.values().filter(|one| one.added).count();
+            let added = self
+                .people
+                .contacts
+                .values()
+                .filter(|one| one.added)
+                .count();
             if added >= MAX_CONTACTS {
                 return Err(RequestError::new(
                     RequestErrorKind::Full,
@@ -142,7 +163,9 @@ impl<B: Backend> Core<B> {
         }
         self.save_contact(&id);
         let known = self.people.contacts.get(&id);
-        known.map(|contact| self.contact_view(contact)).ok_or_else(RequestError::stopped)
+        known
+            .map(|contact| self.contact_view(contact))
+            .ok_or_else(RequestError::stopped)
     }
 
     /// Forgets a contact and what was said with it.
@@ -152,10 +175,21 @@ impl<B: Backend> Core<B> {
             self.people.talks.remove(&talk);
             self.delete_state(&key::of(key::CONVERSATION, &talk));
         }
-        let open: Vec<_> = self.people.sent.values().filter(|sent| sent.contact == id).collect();
+        let open: Vec<_> = self
+            .people
+            .sent
+            .values()
+            .filter(|sent| sent.contact == id)
+            .collect();
         for message in open.into_iter().map(|sent| sent.id).collect::<Vec<_>>() {
             let at = now.as_millis();
-            self.fail(&message, MessageState::Failed, at, "contact_removed", "its contact was removed");
+            self.fail(
+                &message,
+                MessageState::Failed,
+                at,
+                "contact_removed",
+                "its contact was removed",
+            );
         }
         let received: Vec<u64> = self
             .people
@@ -180,7 +214,14 @@ impl<B: Backend> Core<B> {
         if self.people.contacts.contains_key(&id) {
             return Some(id);
         }
-        if self.people.contacts.values().filter(|one| !one.added).count() >= MAX_GUESTS {
+        if self
+            .people
+            .contacts
+            .values()
+            .filter(|one| !one.added)
+            .count()
+            >= MAX_GUESTS
+        {
             return None;
         }
         let name = format!("guest-{}", &hex(&id)[..8]);
@@ -200,7 +241,11 @@ impl<B: Backend> Core<B> {
     }
 
     pub(super) fn contact_named(&self, name: &str) -> Result<ContactId, RequestError> {
-        let found = self.people.contacts.values().find(|contact| contact.name == name);
+        let found = self
+            .people
+            .contacts
+            .values()
+            .find(|contact| contact.name == name);
         found.map(|contact| contact.id).ok_or_else(|| {
             RequestError::new(
                 RequestErrorKind::NotFound,
@@ -229,7 +274,12 @@ impl<B: Backend> Core<B> {
                 "wait until it has been online",
             ));
         }
-        known.pending.push(PendingBody { id, body, slow, deadline });
+        known.pending.push(PendingBody {
+            id,
+            body,
+            slow,
+            deadline,
+        });
         self.save_contact(contact);
         Ok(())
     }
@@ -243,12 +293,16 @@ impl<B: Backend> Core<B> {
 
     fn contact_view(&self, contact: &Contact) -> ContactView {
         let talks = self.talks_of(&contact.id);
-        let ready = talks.iter().filter_map(|id| self.people.talks.get(id)).any(|talk| {
-            talk.conversation.is_established()
-                || contact.hello.as_ref().is_none_or(|hello| {
-                    hello.conversation != talk.conversation.id()
-                })
-        });
+        let ready = talks
+            .iter()
+            .filter_map(|id| self.people.talks.get(id))
+            .any(|talk| {
+                talk.conversation.is_established()
+                    || contact
+                        .hello
+                        .as_ref()
+                        .is_none_or(|hello| hello.conversation != talk.conversation.id())
+            });
         let state = match (talks.is_empty(), ready) {
             (true, _) => "new",
             (false, false) => "greeting",

@@ -88,15 +88,28 @@ impl<B: Backend> Core<B> {
         for (name, bytes) in self.read_state(key::PREKEY)? {
             let place = name.strip_prefix(key::PREKEY).and_then(prekey_place);
             let bytes: Option<&[u8; PrekeySecret::BYTES]> = bytes.as_slice().try_into().ok();
-            let (Some(place), Some(bytes)) = (place, bytes) else { return Err(damaged("prekey")) };
-            self.people.greetings.prekeys.insert(place, PrekeySecret::from_bytes(bytes));
+            let (Some(place), Some(bytes)) = (place, bytes) else {
+                return Err(damaged("prekey"));
+            };
+            self.people
+                .greetings
+                .prekeys
+                .insert(place, PrekeySecret::from_bytes(bytes));
         }
         let today = self.day(now);
         self.people.greetings.read_from = today.saturating_sub(self.config.params.parked_days);
-        let open: Vec<_> = self.people.contacts.values().map(|one| (one.id, one.hello.is_some(), one.active.is_some())).collect();
+        let open: Vec<_> = self
+            .people
+            .contacts
+            .values()
+            .map(|one| (one.id, one.hello.is_some(), one.active.is_some()))
+            .collect();
         for (id, greeting, has_talk) in open {
             if greeting {
-                self.people.greetings.hellos.insert(id, Tries { count: 0, due: now });
+                self.people
+                    .greetings
+                    .hellos
+                    .insert(id, Tries { count: 0, due: now });
             } else if !has_talk {
                 self.want_prekey(now, id);
             }
@@ -106,7 +119,13 @@ impl<B: Backend> Core<B> {
 
     /// Starts to look for a contact's prekeys.
     pub(super) fn want_prekey(&mut self, now: Moment, contact: ContactId) {
-        self.people.greetings.wanted.insert(contact, Wanted { attempt: 0, due: now });
+        self.people.greetings.wanted.insert(
+            contact,
+            Wanted {
+                attempt: 0,
+                due: now,
+            },
+        );
     }
 
     /// Whatever greeting has to be done now.
@@ -134,7 +153,12 @@ impl<B: Backend> Core<B> {
         &mut self,
         now: Moment,
     ) -> Option<(ContactId, [u8; 32], usize)> {
-        let wanted = self.people.greetings.wanted.iter().find(|(_, wanted)| wanted.due <= now);
+        let wanted = self
+            .people
+            .greetings
+            .wanted
+            .iter()
+            .find(|(_, wanted)| wanted.due <= now);
         let (contact, attempt) = wanted.map(|(id, wanted)| (*id, wanted.attempt))?;
         let key = self.prekey_key(now, &contact)?;
         Some((contact, key, attempt))
@@ -156,6 +180,17 @@ impl<B: Backend> Core<B> {
         }
     }
 
+    /// A prekey box was empty: the next holder may have it. After a round through all of them the
+    /// pause set when asking holds.
+    pub(in crate::core) fn prekey_absent(&mut self, now: Moment, contact: &ContactId) {
+        let round = usize::from(self.config.params.inbox_holders.max(1));
+        if let Some(wanted) = self.people.greetings.wanted.get_mut(contact)
+            && wanted.attempt % round != 0
+        {
+            wanted.due = now;
+        }
+    }
+
     /// A prekey box answered.
     pub(in crate::core) fn take_prekey(
         &mut self,
@@ -166,16 +201,20 @@ impl<B: Backend> Core<B> {
         if !self.people.greetings.wanted.contains_key(contact) {
             return;
         }
-        let Some(known) = self.people.contacts.get(contact) else { return };
-        let Some(public) = ContactKey::from_bytes(known.public) else { return };
-        let Some(peer) = known.address.as_ref().and_then(|text| text.parse().ok()) else { return };
+        let Some(known) = self.people.contacts.get(contact) else {
+            return;
+        };
+        let Some(public) = ContactKey::from_bytes(known.public) else {
+            return;
+        };
+        let Some(peer) = known.address.as_ref().and_then(|text| text.parse().ok()) else {
+            return;
+        };
         let at = now.as_millis();
         let today = self.day(now);
         let days = (0..=self.config.params.parked_days).map(|back| today.saturating_sub(back));
         let bundle = days
-            .filter_map(|day| {
-                PrekeyBundle::open(&self.network.0, &public, day, sealed, at).ok()
-            })
+            .filter_map(|day| PrekeyBundle::open(&self.network.0, &public, day, sealed, at).ok())
             .next();
         let (Some(bundle), Some(own)) = (bundle, self.people.addresses.first()) else {
             self.counters.hellos_bad += 1;
@@ -197,13 +236,32 @@ impl<B: Backend> Core<B> {
         };
         self.people.greetings.wanted.remove(contact);
         let id = out.secrets.id();
-        let entries = out.entries.iter().map(|entry| entry.to_vec().into()).collect();
+        let entries = out
+            .entries
+            .iter()
+            .map(|entry| entry.to_vec().into())
+            .collect();
         let conversation = Conversation::from_hello(out.secrets, self.conversation_params());
-        self.people.talks.insert(id, Talk { contact: *contact, ours: true, since: at, conversation });
+        self.people.talks.insert(
+            id,
+            Talk {
+                contact: *contact,
+                ours: true,
+                since: at,
+                conversation,
+            },
+        );
         if let Some(known) = self.people.contacts.get_mut(contact) {
-            known.hello = Some(HelloRecord { entries, day: today, conversation: id });
+            known.hello = Some(HelloRecord {
+                entries,
+                day: today,
+                conversation: id,
+            });
         }
-        self.people.greetings.hellos.insert(*contact, Tries { count: 0, due: now });
+        self.people
+            .greetings
+            .hellos
+            .insert(*contact, Tries { count: 0, due: now });
         self.choose_talk(now, contact);
         self.tell_contact(contact);
     }
@@ -215,7 +273,9 @@ impl<B: Backend> Core<B> {
         reader: ReaderId,
         entry: &[u8; SEALED_LEN],
     ) {
-        let Some(own) = self.people.addresses.get(reader.address) else { return };
+        let Some(own) = self.people.addresses.get(reader.address) else {
+            return;
+        };
         let prekeys: Vec<PrekeySecret> = self
             .people
             .greetings
@@ -225,8 +285,14 @@ impl<B: Backend> Core<B> {
             .map(|(_, secret)| secret.clone())
             .collect();
         let day_ms = self.config.params.day_ms;
-        let read =
-            hello::respond(&self.network.0, &own.secret, &prekeys, reader.day, day_ms, entry);
+        let read = hello::respond(
+            &self.network.0,
+            &own.secret,
+            &prekeys,
+            reader.day,
+            day_ms,
+            entry,
+        );
         match read {
             Ok(hello) => {
                 let id = hello.secrets.id();
@@ -252,7 +318,15 @@ impl<B: Backend> Core<B> {
         let params = self.conversation_params();
         let since = hello.sent_at;
         let conversation = Conversation::from_hello(hello.secrets, params);
-        self.people.talks.insert(id, Talk { contact, ours: false, since, conversation });
+        self.people.talks.insert(
+            id,
+            Talk {
+                contact,
+                ours: false,
+                since,
+                conversation,
+            },
+        );
         self.people.greetings.answered.insert(id, now);
         self.people.greetings.wanted.remove(&contact);
         self.choose_talk(now, &contact);
@@ -272,9 +346,14 @@ impl<B: Backend> Core<B> {
 
     /// The peer's first frame in a conversation.
     pub(super) fn established(&mut self, now: Moment, id: ConversationId) {
-        let Some(contact) = self.people.talks.get(&id).map(|talk| talk.contact) else { return };
+        let Some(contact) = self.people.talks.get(&id).map(|talk| talk.contact) else {
+            return;
+        };
         if let Some(known) = self.people.contacts.get_mut(&contact)
-            && known.hello.as_ref().is_some_and(|hello| hello.conversation == id)
+            && known
+                .hello
+                .as_ref()
+                .is_some_and(|hello| hello.conversation == id)
         {
             known.hello = None;
             self.people.greetings.hellos.remove(&contact);
@@ -285,7 +364,9 @@ impl<B: Backend> Core<B> {
 
     /// Decides which conversation new messages go out on, and moves what is unfinished there.
     fn choose_talk(&mut self, now: Moment, contact: &ContactId) {
-        let Some(known) = self.people.contacts.get(contact) else { return };
+        let Some(known) = self.people.contacts.get(contact) else {
+            return;
+        };
         let (Some(own), Some(peer)) = (
             self.people.addresses.first().map(|own| own.secret.public()),
             ContactKey::from_bytes(known.public),
@@ -294,9 +375,7 @@ impl<B: Backend> Core<B> {
         };
         let before = self.active_talk(contact);
         let talks = self.talks_of(contact);
-        let is_own = |id: &ConversationId| {
-            self.people.talks.get(id).is_some_and(|talk| talk.ours)
-        };
+        let is_own = |id: &ConversationId| self.people.talks.get(id).is_some_and(|talk| talk.ours);
         let ours = talks.iter().copied().find(|id| is_own(id));
         // The newest of the peer's hellos: an older one belongs to a state it has lost.
         let theirs = talks
@@ -338,10 +417,14 @@ impl<B: Backend> Core<B> {
     }
 
     fn submit_pending(&mut self, now: Moment, contact: &ContactId, chosen: ConversationId) {
-        let Some(known) = self.people.contacts.get_mut(contact) else { return };
+        let Some(known) = self.people.contacts.get_mut(contact) else {
+            return;
+        };
         let pending = std::mem::take(&mut known.pending);
         for message in pending {
-            let Some(talk) = self.people.talks.get_mut(&chosen) else { return };
+            let Some(talk) = self.people.talks.get_mut(&chosen) else {
+                return;
+            };
             let class = if message.slow {
                 conversation::Class::Slow
             } else {
@@ -349,7 +432,8 @@ impl<B: Backend> Core<B> {
             };
             let at = now.as_millis();
             let taken =
-                talk.conversation.submit(at, message.id, &message.body, class, message.deadline);
+                talk.conversation
+                    .submit(at, message.id, &message.body, class, message.deadline);
             match taken {
                 Ok(()) => {}
                 Err(SubmitError::Full { .. }) => {
@@ -381,7 +465,13 @@ impl<B: Backend> Core<B> {
             }
             self.save_contact(&contact);
             let reason = "its contact could not be greeted before the deadline";
-            self.fail(&message, MessageState::Expired, at, "deadline_passed", reason);
+            self.fail(
+                &message,
+                MessageState::Expired,
+                at,
+                "deadline_passed",
+                reason,
+            );
         }
     }
 
@@ -402,16 +492,33 @@ impl<B: Backend> Core<B> {
             self.want_prekey(now, *contact);
             return;
         }
-        let Some(public) = ContactKey::from_bytes(known.public) else { return };
-        let Some(inbox) = public.blinded(&self.network.0, record.day) else { return };
-        let Some(holders) = self.inbox_holders(now, &inbox) else { return };
-        let count = self.people.greetings.hellos.get(contact).map_or(0, |tries| tries.count);
-        let copies = if count == 0 { HELLO_COPIES } else { holders.len() };
+        let Some(public) = ContactKey::from_bytes(known.public) else {
+            return;
+        };
+        let Some(inbox) = public.blinded(&self.network.0, record.day) else {
+            return;
+        };
+        let Some(holders) = self.inbox_holders(now, &inbox) else {
+            return;
+        };
+        let count = self
+            .people
+            .greetings
+            .hellos
+            .get(contact)
+            .map_or(0, |tries| tries.count);
+        let copies = if count == 0 {
+            HELLO_COPIES
+        } else {
+            holders.len()
+        };
         let expires = self.parked_expiry(now);
         let epoch = self.epoch(now);
         let mut deposits = Vec::new();
         for entry in &record.entries {
-            let Ok(sealed) = <[u8; SEALED_LEN]>::try_from(entry.as_slice()) else { continue };
+            let Ok(sealed) = <[u8; SEALED_LEN]>::try_from(entry.as_slice()) else {
+                continue;
+            };
             let sealed = Box::new(sealed);
             let stamp = self.stamp(&Subject::put_inbox(&self.network.0, &inbox, &sealed));
             let body = Op::put_inbox(epoch, inbox, expires, sealed, stamp).encode();
@@ -431,7 +538,10 @@ impl<B: Backend> Core<B> {
         self.journal.after(Then::Deposit(deposits));
         let pause = Span::from_millis(self.conversation_params().expected_rtt_ms * 2);
         let pause = pause.times(1 << count.min(12)).min(MAX_PAUSE);
-        let tries = Tries { count: count.saturating_add(1), due: now + pause };
+        let tries = Tries {
+            count: count.saturating_add(1),
+            due: now + pause,
+        };
         self.people.greetings.hellos.insert(*contact, tries);
     }
 
@@ -468,15 +578,32 @@ impl<B: Backend> Core<B> {
             return;
         }
         let place = (address, day);
-        let Some(blinded) = self.blinded_secret(address, day) else { return };
+        let Some(blinded) = self.blinded_secret(address, day) else {
+            return;
+        };
         let inbox = ed25519_dalek::VerifyingKey::from(&blinded).to_bytes();
-        let Some(holders) = self.inbox_holders(now, &inbox) else { return };
-        let offer = self.people.greetings.offers.entry(place).or_insert_with(|| Offer { holders: BTreeSet::new(), since: now });
+        let Some(holders) = self.inbox_holders(now, &inbox) else {
+            return;
+        };
+        let offer = self
+            .people
+            .greetings
+            .offers
+            .entry(place)
+            .or_insert_with(|| Offer {
+                holders: BTreeSet::new(),
+                since: now,
+            });
         if (now - offer.since) > OFFER_AGAIN {
-            *offer = Offer { holders: BTreeSet::new(), since: now };
+            *offer = Offer {
+                holders: BTreeSet::new(),
+                since: now,
+            };
         }
-        let missing: Vec<ShortId> =
-            holders.into_iter().filter(|holder| !offer.holders.contains(holder)).collect();
+        let missing: Vec<ShortId> = holders
+            .into_iter()
+            .filter(|holder| !offer.holders.contains(holder))
+            .collect();
         if missing.is_empty() {
             return;
         }
@@ -497,8 +624,14 @@ impl<B: Backend> Core<B> {
         let sealed = secret.seal(&self.network.0, &own.secret, &mut self.rng);
         let stamp = self.stamp(&Subject::put_prekey(&self.network.0, &inbox, &sealed));
         let issued = Millis(now.as_millis());
-        let op =
-            Op::put_prekey(&self.scope(now), &blinded, issued, Millis(until), sealed, stamp);
+        let op = Op::put_prekey(
+            &self.scope(now),
+            &blinded,
+            issued,
+            Millis(until),
+            sealed,
+            stamp,
+        );
         let body = op.encode();
         let deposits = missing.into_iter().map(|holder| Deposit {
             rank: Rank::Idle,
@@ -512,16 +645,22 @@ impl<B: Backend> Core<B> {
     }
 
     /// Our inboxes that may have something to read: address, day, key, and whether to wait there.
-    pub(in crate::core) fn inboxes_to_read(&self, now: Moment) -> Vec<(usize, u32, [u8; 32], bool)> {
+    pub(in crate::core) fn inboxes_to_read(
+        &self,
+        now: Moment,
+    ) -> Vec<(usize, u32, [u8; 32], bool)> {
         let today = self.day(now);
         let first = self.people.greetings.read_from;
         let mut all = Vec::new();
         for address in 0..self.people.addresses.len() {
             for day in (first..=today).rev() {
                 // Days on which nobody could have found keys of ours need no reading.
-                let offered = self.people.greetings.prekeys.keys().any(|(of, from)| {
-                    *of == address && *from <= day
-                });
+                let offered = self
+                    .people
+                    .greetings
+                    .prekeys
+                    .keys()
+                    .any(|(of, from)| *of == address && *from <= day);
                 if let (true, Some(secret)) = (offered, self.blinded_secret(address, day)) {
                     let key = ed25519_dalek::VerifyingKey::from(&secret).to_bytes();
                     all.push((address, day, key, day == today));
@@ -539,7 +678,10 @@ impl<B: Backend> Core<B> {
         let own = self.people.addresses.get(address)?;
         let blinded = own.secret.blinded(&self.network.0, day);
         let expanded = blinded.expanded();
-        Some(ExpandedSecretKey { scalar: expanded.scalar, hash_prefix: expanded.hash_prefix })
+        Some(ExpandedSecretKey {
+            scalar: expanded.scalar,
+            hash_prefix: expanded.hash_prefix,
+        })
     }
 
     fn day(&self, now: Moment) -> u32 {
@@ -548,10 +690,20 @@ impl<B: Backend> Core<B> {
     }
 
     fn prekey_day(&self, now: Moment, contact: &ContactId) -> u32 {
-        let attempt = self.people.greetings.wanted.get(contact).map_or(0, |one| one.attempt);
+        let attempt = self
+            .people
+            .greetings
+            .wanted
+            .get(contact)
+            .map_or(0, |one| one.attempt);
         let round = attempt / 6;
-        let back = if round % 2 == 0 { 0 } else { u32::try_from(round / 2 + 1).unwrap_or(0) };
-        self.day(now).saturating_sub(back % (self.config.params.parked_days + 1))
+        let back = if round.is_multiple_of(2) {
+            0
+        } else {
+            u32::try_from(round / 2 + 1).unwrap_or(0)
+        };
+        self.day(now)
+            .saturating_sub(back % (self.config.params.parked_days + 1))
     }
 }
 

@@ -11,7 +11,7 @@ use storage::{Millis, SEALED_LEN};
 use super::super::fetch::{RECEIPTS, Receipt};
 use super::super::outbox::{Deposit, Rank};
 use super::super::records::{MessageId, Received, Sent, StepRecord, hex, key, unhex16};
-use super::super::{Core, ConversationId, Then};
+use super::super::{ConversationId, Core, Then};
 use super::BoxReceipts;
 use crate::request::{MAX_MESSAGE, RequestError, RequestErrorKind, SendRequest};
 use crate::session::boxes::Series;
@@ -31,11 +31,7 @@ const COPIES_AHEAD: usize = 24;
 
 impl<B: Backend> Core<B> {
     /// Accepts a message for a contact.
-    pub fn send(
-        &mut self,
-        now: Moment,
-        request: SendRequest,
-    ) -> Result<MessageView, RequestError> {
+    pub fn send(&mut self, now: Moment, request: SendRequest) -> Result<MessageView, RequestError> {
         if request.body.len() > MAX_MESSAGE {
             return Err(RequestError::new(
                 RequestErrorKind::Invalid,
@@ -71,7 +67,9 @@ impl<B: Backend> Core<B> {
         self.make_room_for_sent()?;
         let at = now.as_millis();
         let day_ms = self.config.params.day_ms;
-        let limit = request.deadline_ms.unwrap_or(DEADLINE_DAYS.saturating_mul(day_ms));
+        let limit = request
+            .deadline_ms
+            .unwrap_or(DEADLINE_DAYS.saturating_mul(day_ms));
         let deadline = at.saturating_add(limit);
         let class = if request.slow {
             conversation::Class::Slow
@@ -113,26 +111,33 @@ impl<B: Backend> Core<B> {
     /// A sent message's life so far.
     pub fn message(&self, id: &str) -> Result<MessageView, RequestError> {
         let sent = unhex16(id).and_then(|id| self.people.sent.get(&id));
-        sent.map(|sent| sent.view(self.name_of(&sent.contact))).ok_or_else(|| {
-            RequestError::new(
-                RequestErrorKind::NotFound,
-                format!("no message {id} was sent from here"),
-                "`murmur send` prints the id of each message",
-            )
-        })
+        sent.map(|sent| sent.view(self.name_of(&sent.contact)))
+            .ok_or_else(|| {
+                RequestError::new(
+                    RequestErrorKind::NotFound,
+                    format!("no message {id} was sent from here"),
+                    "`murmur send` prints the id of each message",
+                )
+            })
     }
 
     /// Received messages with a position above `after`, oldest first.
     #[must_use]
     pub fn inbox(&self, after: u64, limit: usize) -> Vec<InboxView> {
         let newer = self.people.inbox.range(after.saturating_add(1)..);
-        newer.take(limit).map(|(_, message)| self.inbox_view(message)).collect()
+        newer
+            .take(limit)
+            .map(|(_, message)| self.inbox_view(message))
+            .collect()
     }
 
     /// Marks a received message as read and lets its sender know.
     pub fn ack_inbox(&mut self, now: Moment, id: &str) -> Result<(), RequestError> {
         let known = unhex16(id).and_then(|id| {
-            self.people.inbox.values_mut().find(|message| message.id == id)
+            self.people
+                .inbox
+                .values_mut()
+                .find(|message| message.id == id)
         });
         let Some(message) = known else {
             return Err(RequestError::new(
@@ -179,15 +184,23 @@ impl<B: Backend> Core<B> {
     }
 
     fn frame_one(&mut self, now: Moment, conversation: ConversationId) {
-        let Some(directory) = self.directory(now) else { return };
+        let Some(directory) = self.directory(now) else {
+            return;
+        };
         loop {
-            let Some(talk) = self.people.talks.get_mut(&conversation) else { return };
+            let Some(talk) = self.people.talks.get_mut(&conversation) else {
+                return;
+            };
             let contact = talk.contact;
             if self.frames_under_way(&contact) >= FRAMES_AHEAD {
                 return;
             }
-            let Some(talk) = self.people.talks.get_mut(&conversation) else { return };
-            let Some(deposit) = talk.conversation.next_deposit(now.as_millis()) else { return };
+            let Some(talk) = self.people.talks.get_mut(&conversation) else {
+                return;
+            };
+            let Some(deposit) = talk.conversation.next_deposit(now.as_millis()) else {
+                return;
+            };
             let keys = &deposit.target.keys;
             let id = keys.id();
             let holders = directory.holders(&id, deposit.target.holders);
@@ -198,10 +211,16 @@ impl<B: Backend> Core<B> {
                 conversation::Class::Fast => Class::Fast,
                 conversation::Class::Slow => Class::Slow,
             };
-            let first = if deposit.frame.urgency == Urgency::First { Rank::First } else { Rank::Hello };
+            let first = if deposit.frame.urgency == Urgency::First {
+                Rank::First
+            } else {
+                Rank::Hello
+            };
             let carries: Vec<MessageId> = deposit.frame.completes.into_iter().collect();
-            let in_order: Vec<_> =
-                order.iter().filter_map(|place| holders.get(*place).copied()).collect();
+            let in_order: Vec<_> = order
+                .iter()
+                .filter_map(|place| holders.get(*place).copied())
+                .collect();
             let deposits = in_order
                 .iter()
                 .enumerate()
@@ -210,7 +229,11 @@ impl<B: Backend> Core<B> {
                     holder: *holder,
                     class,
                     body: body.clone(),
-                    carries: if copy == 0 { carries.clone() } else { Vec::new() },
+                    carries: if copy == 0 {
+                        carries.clone()
+                    } else {
+                        Vec::new()
+                    },
                     contact: (copy == 0).then_some(contact),
                 })
                 .collect();
@@ -226,19 +249,43 @@ impl<B: Backend> Core<B> {
     }
 
     /// Asks the first holders of a parked box, once it should have arrived.
-    fn want_receipts(&mut self, now: Moment, message: MessageId, id: [u8; 32], holders: &[mix::ShortId]) {
-        let already = self.people.sent.get(&message).map_or(MessageState::Delivered, Sent::state);
+    fn want_receipts(
+        &mut self,
+        now: Moment,
+        message: MessageId,
+        id: [u8; 32],
+        holders: &[mix::ShortId],
+    ) {
+        let already = self
+            .people
+            .sent
+            .get(&message)
+            .map_or(MessageState::Delivered, Sent::state);
         if already >= MessageState::Delivered {
             return;
         }
         let asked: Vec<_> = holders.iter().copied().take(RECEIPTS).collect();
         let per_copy = Span::from_millis(self.payload_gap_ms());
         for (copy, holder) in (1u64..).zip(&asked) {
-            let due = now + self.way() + per_copy.times(copy * 2);
-            self.fetches.want_receipt(Receipt { message, id, holder: *holder, due });
+            // Half of the way's bound is well above its mean; who answers too early is asked again.
+            let due = now + Span(self.way().0 / 2) + per_copy.times(copy);
+            self.fetches.want_receipt(Receipt {
+                message,
+                id,
+                holder: *holder,
+                due,
+            });
         }
         let all = u8::try_from(holders.len()).unwrap_or(u8::MAX);
-        self.people.receipts.insert(id, BoxReceipts { message, held: 0, of: all, at: now });
+        self.people.receipts.insert(
+            id,
+            BoxReceipts {
+                message,
+                held: 0,
+                of: all,
+                at: now,
+            },
+        );
     }
 
     /// A holder said whether it keeps a box of ours.
@@ -247,10 +294,23 @@ impl<B: Backend> Core<B> {
         now: Moment,
         message: &MessageId,
         id: &[u8; 32],
+        holder: mix::ShortId,
         held: bool,
     ) {
-        let Some(receipts) = self.people.receipts.get_mut(id) else { return };
+        let way = self.way();
+        let Some(receipts) = self.people.receipts.get_mut(id) else {
+            return;
+        };
         if !held {
+            if now - receipts.at < way.times(4) {
+                let due = now + way;
+                self.fetches.want_receipt(Receipt {
+                    message: *message,
+                    id: *id,
+                    holder,
+                    due,
+                });
+            }
             return;
         }
         receipts.held = receipts.held.saturating_add(1);
@@ -262,7 +322,9 @@ impl<B: Backend> Core<B> {
             .map(|one| (one.held, one.of))
             .collect();
         // A message of several boxes is stored when each of them is.
-        let Some(weakest) = parts.into_iter().min() else { return };
+        let Some(weakest) = parts.into_iter().min() else {
+            return;
+        };
         if weakest.0 == 0 {
             return;
         }
@@ -287,7 +349,9 @@ impl<B: Backend> Core<B> {
         id: &[u8; 32],
         sealed: &[u8; SEALED_LEN],
     ) {
-        let Some(talk) = self.people.talks.get_mut(&conversation) else { return };
+        let Some(talk) = self.people.talks.get_mut(&conversation) else {
+            return;
+        };
         let events = talk.conversation.handle_box(now.as_millis(), id, sealed);
         self.take_conversation_events(now, conversation, events);
     }
@@ -298,13 +362,23 @@ impl<B: Backend> Core<B> {
         conversation: ConversationId,
         events: Vec<ConversationEvent>,
     ) {
-        let Some(contact) = self.people.talks.get(&conversation).map(|talk| talk.contact) else {
+        let Some(contact) = self
+            .people
+            .talks
+            .get(&conversation)
+            .map(|talk| talk.contact)
+        else {
             return;
         };
         for event in events {
             match event {
                 ConversationEvent::Established { .. } => self.established(now, conversation),
-                ConversationEvent::Message { id, body, received_at, .. } => {
+                ConversationEvent::Message {
+                    id,
+                    body,
+                    received_at,
+                    ..
+                } => {
                     self.receive(now, conversation, id, body, received_at);
                 }
                 ConversationEvent::Delivered { id, at } => {
@@ -317,10 +391,22 @@ impl<B: Backend> Core<B> {
                     self.enter(&id, MessageState::Read, at);
                 }
                 ConversationEvent::Expired { id, at } => {
-                    self.fail(&id, MessageState::Expired, at, "deadline_passed", "no confirmation came before its deadline");
+                    self.fail(
+                        &id,
+                        MessageState::Expired,
+                        at,
+                        "deadline_passed",
+                        "no confirmation came before its deadline",
+                    );
                 }
                 ConversationEvent::Failed { id, code } => {
-                    self.fail(&id, MessageState::Failed, now.as_millis(), code, "the conversation can't carry it");
+                    self.fail(
+                        &id,
+                        MessageState::Failed,
+                        now.as_millis(),
+                        code,
+                        "the conversation can't carry it",
+                    );
                 }
                 ConversationEvent::RootMismatch { .. } => self.people.root_mismatches += 1,
             }
@@ -337,7 +423,12 @@ impl<B: Backend> Core<B> {
         body: Vec<u8>,
         received_at: u64,
     ) {
-        let Some(contact) = self.people.talks.get(&conversation).map(|talk| talk.contact) else {
+        let Some(contact) = self
+            .people
+            .talks
+            .get(&conversation)
+            .map(|talk| talk.contact)
+        else {
             return;
         };
         for other in self.talks_of(&contact) {
@@ -350,7 +441,9 @@ impl<B: Backend> Core<B> {
         if self.people.inbox.len() >= MAX_INBOX {
             let oldest = self.people.inbox.iter().find(|(_, message)| message.acked);
             // With none acknowledged the oldest of all goes: new words beat old ones nobody read.
-            let oldest = oldest.or_else(|| self.people.inbox.iter().next()).map(|(seq, _)| *seq);
+            let oldest = oldest
+                .or_else(|| self.people.inbox.iter().next())
+                .map(|(seq, _)| *seq);
             if let Some(seq) = oldest {
                 self.people.inbox.remove(&seq);
                 self.delete_state(&key::of(key::INBOX, &seq.to_be_bytes()));
@@ -359,21 +452,35 @@ impl<B: Backend> Core<B> {
         self.people.inbox_seq += 1;
         let seq = self.people.inbox_seq;
         let from = self.name_of(&contact);
-        let message = Received { id, contact, seq, body, received_at, acked: false, from };
+        let message = Received {
+            id,
+            contact,
+            seq,
+            body,
+            received_at,
+            acked: false,
+            from,
+        };
         let view = self.inbox_view(&message);
         self.people.inbox.insert(seq, message);
         self.save_received(seq);
-        self.journal.after(Then::Tell(Event::Inbox { message: view }));
+        self.journal
+            .after(Then::Tell(Event::Inbox { message: view }));
     }
 
     fn inbox_view(&self, message: &Received) -> InboxView {
         use base64::Engine;
-        let name = self.people.contacts.get(&message.contact).map(|contact| contact.name.clone());
+        let name = self
+            .people
+            .contacts
+            .get(&message.contact)
+            .map(|contact| contact.name.clone());
         let (body, encoding) = match String::from_utf8(message.body.clone()) {
             Ok(text) => (text, "text"),
-            Err(raw) => {
-                (base64::engine::general_purpose::STANDARD.encode(raw.as_bytes()), "base64")
-            }
+            Err(raw) => (
+                base64::engine::general_purpose::STANDARD.encode(raw.as_bytes()),
+                "base64",
+            ),
         };
         InboxView {
             id: hex(&message.id),
@@ -388,7 +495,12 @@ impl<B: Backend> Core<B> {
 
     /// Enters a state, saves it and tells the user.
     fn enter(&mut self, id: &MessageId, state: MessageState, at: u64) {
-        if self.people.sent.get_mut(id).is_some_and(|sent| sent.enter(state, at)) {
+        if self
+            .people
+            .sent
+            .get_mut(id)
+            .is_some_and(|sent| sent.enter(state, at))
+        {
             self.save_sent(id);
             self.tell(Event::Message { id: hex(id), state });
         }
@@ -428,7 +540,11 @@ impl<B: Backend> Core<B> {
         if self.people.sent.len() < MAX_SENT {
             return Ok(());
         }
-        let finished = self.people.sent.values().filter(|sent| sent.state().is_final());
+        let finished = self
+            .people
+            .sent
+            .values()
+            .filter(|sent| sent.state().is_final());
         let Some(oldest) = finished.min_by_key(|sent| sent.order).map(|sent| sent.id) else {
             return Err(RequestError::new(
                 RequestErrorKind::Full,

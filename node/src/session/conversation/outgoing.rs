@@ -20,7 +20,7 @@ const MAX_RATCHETED_AHEAD: u32 = 1500;
 /// Longest pause between two attempts: a parked box keeps for days, so a day is enough.
 const MAX_PAUSE_MS: u64 = 86_400_000;
 /// Attempts after which live boxes are no longer trusted.
-const LIVE_ATTEMPTS: u8 = 2;
+const LIVE_ATTEMPTS: u8 = 1;
 
 /// One message and how far it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
