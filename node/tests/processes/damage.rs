@@ -58,13 +58,19 @@ pub fn each_file(home: &Home, messages: &[String]) {
 fn judge(name: &str, damage: Damage, outcome: &Outcome, all: usize) -> Option<String> {
     match outcome {
         Outcome::Runs(found) if *found == all => None,
-        // The engine's journal holds the latest writes itself, and its end can't be told from a write that a crash
-        // cut off: then what was in the cut part is gone, and nothing else.
-        Outcome::Runs(_) if name.ends_with(".jnl") => None,
+        // A known gap: the engine takes a journal that was cut short, or whose end was damaged, for one that a crash
+        // cut off, and runs on what was written before the cut. `outcome` has checked that it's the same node, and that
+        // what is left is the beginning of what there was.
+        Outcome::Runs(found) if name.ends_with(".jnl") => {
+            println!("    KNOWN GAP: {} messages of the cut part are gone without a word", all - found);
+            None
+        }
         Outcome::Runs(found) => Some(format!("{name}: {damage:?}: runs with {found} of {all} messages")),
         Outcome::Refuses(said) => {
             let place = if name.starts_with("store/") { "store" } else { name };
-            let silent = !said.contains(place);
+            // A wrong key can't be told from damage in what it opens.
+            let of_key = name == "vault.key" && said.contains("this data directory's key");
+            let silent = !said.contains(place) && !of_key;
             silent.then(|| format!("{name}: {damage:?}: it doesn't say where: {said}"))
         }
     }
@@ -75,16 +81,10 @@ fn outcome(home: &Home, messages: &[String], address: &str) -> Outcome {
     let mut up = Up::start(home, &[]);
     let first = until("it listens or says why not", SHORT, || up.events(0).first().cloned());
     let outcome = if first["event"] == "listening" {
-        let found = messages
-            .iter()
-            .filter(|id| {
-                let out = home.run(&["message", id, "--json"]);
-                out.status.code() == Some(0)
-            })
-            .count();
-        if found == messages.len() {
-            assert_eq!(home.address(), address, "the same node as before");
-        }
+        let is_there = |id: &&String| home.run(&["message", id, "--json"]).status.code() == Some(0);
+        let found = messages.iter().take_while(is_there).count();
+        assert_eq!(messages.iter().filter(is_there).count(), found, "none is missing in the middle");
+        assert_eq!(home.address(), address, "the same node as before");
         up.check_log();
         up.stop();
         Outcome::Runs(found)
