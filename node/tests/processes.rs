@@ -16,8 +16,10 @@ use storage::backend::{Backend, Space};
 
 #[path = "processes/child.rs"]
 mod child;
+#[path = "processes/hostile.rs"]
+mod hostile;
 
-use child::{Home, Up, arg, text, until};
+use child::{Home, Up, arg, until};
 
 /// What the mesh may take to become ready, or a message to arrive, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,6 +41,9 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
     let inbox = received(&ben, 1);
     assert_eq!(inbox[0]["from"], "ada");
     mesh.say("first message received", start);
+
+    // Garbage from a stranger changes nothing.
+    mesh.stand_garbage(2);
 
     // The receiver goes, and a second message is kept for it.
     mesh.stop(1);
@@ -153,6 +158,22 @@ impl Mesh {
                 });
             }
         }
+    }
+
+    /// A stranger writes noise on this node's link protocol: it is counted, and the node stays ready.
+    fn stand_garbage(&mut self, index: usize) {
+        let to = self.up(index).listening();
+        let printed = self.up(index).printed();
+        let params = NetworkParams::from_cbor(&std::fs::read(&self.network).unwrap()).unwrap();
+        let noise: Vec<u8> = (0..hostile::FRAME * 10 + 7).map(|i| (i * 131 % 251) as u8).collect();
+        let runtime = child::runtime();
+        let peer = runtime.block_on(hostile::blurt(&to, &params.id().0, vec![noise]));
+        until("the half frame is counted", PATIENCE, || {
+            (self.homes[index].dropped("truncated") > 0).then_some(())
+        });
+        drop(peer);
+        assert_eq!(self.homes[index].status()["ready"], true);
+        assert!(self.up(index).events(printed).iter().all(|line| line["event"] != "not_ready"));
     }
 
     fn stop(&mut self, index: usize) {

@@ -158,8 +158,9 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
     swarm.dial(to.parse::<Multiaddr>().unwrap()).unwrap();
     let work = async {
         while swarm.behaviour().written < all {
-            let event = swarm.select_next_some().await;
-            eprintln!("{event:?} {}", swarm.behaviour().written);
+            // What is written is no event of the swarm's: it is looked at now and then.
+            let next = tokio::time::timeout(Duration::from_millis(20), swarm.select_next_some());
+            let Ok(event) = next.await else { continue };
             match event {
                 SwarmEvent::OutgoingConnectionError { error, .. } => {
                     panic!("the raw peer can't connect: {error}")
