@@ -146,7 +146,10 @@ fn identity(
     if expected.is_some() && !Identity::is_stored(backend)? {
         return Err(Error::new(
             ErrorKind::Storage,
-            format!("the store in {} is damaged: this node's identity is gone from it", store.display()),
+            format!(
+                "the store in {} is damaged: this node's identity is gone from it",
+                store.display()
+            ),
             "restore the whole data directory from a backup, or start anew in another one with --data DIR",
         ));
     }
@@ -158,7 +161,11 @@ fn identity(
         Some(_) => {
             return Err(Error::new(
                 ErrorKind::Storage,
-                format!("{} names another node than the one in {}", file.display(), store.display()),
+                format!(
+                    "{} names another node than the one in {}",
+                    file.display(),
+                    store.display()
+                ),
                 "restore the data directory whole from one backup; if the store is the right one, remove that file",
             ));
         }

@@ -1,6 +1,13 @@
 //! Bad input at every door of the real binary: each is refused in plain words or dropped and counted, nothing panics,
 //! and nothing acknowledged is lost. What lies on the disk of a stopped node is in `damaged_files`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 use std::fs;
 use std::net::TcpListener;
@@ -31,7 +38,10 @@ fn home(dir: &TempDir, name: &str) -> Home {
 /// A network of the same values under another name: another network in everything that counts.
 fn other_network(dir: &TempDir) -> String {
     let path = dir.path().join("other.network");
-    let params = NetworkParams { name: "other".into(), ..NetworkParams::local() };
+    let params = NetworkParams {
+        name: "other".into(),
+        ..NetworkParams::local()
+    };
     fs::write(&path, params.to_cbor()).unwrap();
     arg(&path).to_owned()
 }
@@ -69,13 +79,22 @@ fn addresses_and_names_are_refused_in_plain_words() {
         typed.replace_range(at..=at, &wrong.to_string());
         let said = ada.refusal(&["contact", "add", "ben", &typed]);
         let place = format!("position {}", at + 1);
-        assert!(said.contains(&format!("{wrong:?}")) && said.contains(&place), "{at}: {said}");
-        assert!(said.contains(&format!("{right:?}")), "it says what was meant: {said}");
+        assert!(
+            said.contains(&format!("{wrong:?}")) && said.contains(&place),
+            "{at}: {said}"
+        );
+        assert!(
+            said.contains(&format!("{right:?}")),
+            "it says what was meant: {said}"
+        );
     }
     let odd = good.replacen(&good[30..31], "b", 1);
     let at = odd.find('b').unwrap() + 1;
     let said = ada.refusal(&["contact", "add", "ben", &odd]);
-    assert!(said.contains("'b'") && said.contains(&format!("position {at}")), "{said}");
+    assert!(
+        said.contains("'b'") && said.contains(&format!("position {at}")),
+        "{said}"
+    );
     let said = ada.refusal(&["contact", "add", "ben", &good[..good.len() - 1]]);
     assert!(said.contains("1 missing"), "{said}");
     let said = ada.refusal(&["contact", "add", "ben", "hello"]);
@@ -89,9 +108,15 @@ fn addresses_and_names_are_refused_in_plain_words() {
 
     ada.json(&["contact", "add", "benjamin", &good]);
     let said = ada.refusal(&["send", "benjamim", "hi"]);
-    assert!(said.contains("benjamim") && said.contains("did you mean `benjamin`?"), "{said}");
+    assert!(
+        said.contains("benjamim") && said.contains("did you mean `benjamin`?"),
+        "{said}"
+    );
     let said = ada.refusal(&["send", "zoe", "hi"]);
-    assert!(said.contains("zoe") && said.contains("murmur contact list"), "{said}");
+    assert!(
+        said.contains("zoe") && said.contains("murmur contact list"),
+        "{said}"
+    );
     let said = ada.refusal(&["message", "0123456789abcdef0123456789abcdef"]);
     assert!(!said.contains("panicked"), "{said}");
     for up in [at_ada, at_ben, at_eve] {
@@ -119,7 +144,12 @@ fn a_taken_port_is_named() {
     let second = Home(dir.path().join("m"));
     let mut up = Up::start_on(&second, &listen, &[]);
     assert_eq!(up.ended(SHORT).code(), Some(1));
-    assert!(up.events(0)[0]["error"]["message"].as_str().unwrap().contains("in use"));
+    assert!(
+        up.events(0)[0]["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("in use")
+    );
     first.stop();
 }
 
@@ -131,9 +161,15 @@ fn data_directories_that_cannot_be_used_are_named() {
     fs::write(&file.0, "thesis").unwrap();
     assert!(refused(&file, &[]).contains("is not a directory"));
     let below = Home(file.0.join("below"));
-    let out = murmur(&["up", "--json", "--data", arg(&below.0)]).output().unwrap();
+    let out = murmur(&["up", "--json", "--data", arg(&below.0)])
+        .output()
+        .unwrap();
     assert_eq!(out.status.code(), Some(1));
-    assert!(text(&out.stdout).contains("can't make the data directory"), "{}", text(&out.stdout));
+    assert!(
+        text(&out.stdout).contains("can't make the data directory"),
+        "{}",
+        text(&out.stdout)
+    );
     assert_eq!(fs::read_to_string(&file.0).unwrap(), "thesis");
 
     // One that holds something else.
@@ -147,7 +183,9 @@ fn data_directories_that_cannot_be_used_are_named() {
     fs::create_dir(&locked.0).unwrap();
     fs::set_permissions(&locked.0, fs::Permissions::from_mode(0o500)).unwrap();
     if fs::write(locked.0.join("probe"), "").is_ok() {
-        println!("SKIPPED: a read-only directory: this user (root?) writes anyway; a file in the way was tried instead");
+        println!(
+            "SKIPPED: a read-only directory: this user (root?) writes anyway; a file in the way was tried instead"
+        );
     } else {
         assert!(refused(&locked, &[]).contains("can't use the data directory"));
     }
@@ -165,9 +203,15 @@ fn a_directory_of_a_newer_version_or_with_an_open_key_is_left_alone() {
     // In use: the process is named, and the one that runs goes on.
     let mut second = Up::start(&home, &[]);
     assert_eq!(second.ended(SHORT).code(), Some(1));
-    let said = second.events(0)[0]["error"]["message"].as_str().unwrap().to_owned();
+    let said = second.events(0)[0]["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let owner = fs::read_to_string(home.0.join("lock")).unwrap();
-    assert!(said.contains("in use") && said.contains(&format!("process {}", owner.trim())), "{said}");
+    assert!(
+        said.contains("in use") && said.contains(&format!("process {}", owner.trim())),
+        "{said}"
+    );
     assert_eq!(home.address(), address);
     up.stop();
 
@@ -177,7 +221,10 @@ fn a_directory_of_a_newer_version_or_with_an_open_key_is_left_alone() {
         fs::write(&path, newer).unwrap();
         let said = refused(&home, &[]);
         let number = newer.trim();
-        assert!(said.contains(&format!("format {number}")) && said.contains("up to 1"), "{said}");
+        assert!(
+            said.contains(&format!("format {number}")) && said.contains("up to 1"),
+            "{said}"
+        );
         assert_eq!(fs::read(&path).unwrap(), newer.as_bytes(), "left as it is");
         fs::write(&path, old).unwrap();
     }
@@ -185,7 +232,10 @@ fn a_directory_of_a_newer_version_or_with_an_open_key_is_left_alone() {
     let key = home.0.join("vault.key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let said = refused(&home, &[]);
-    assert!(said.contains("open to other users") && said.contains("chmod 600"), "{said}");
+    assert!(
+        said.contains("open to other users") && said.contains("chmod 600"),
+        "{said}"
+    );
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
 
     let mut up = Up::start(&home, &[]);
@@ -200,7 +250,9 @@ fn garbage_on_a_link_is_dropped_and_counted() {
     let home = home(&dir, "n");
     let mut up = Up::start(&home, &[]);
     let to = up.listening();
-    let mut noise: Vec<u8> = (0..hostile::FRAME * 40).map(|i| (i * 131 % 251) as u8).collect();
+    let mut noise: Vec<u8> = (0..hostile::FRAME * 40)
+        .map(|i| (i * 131 % 251) as u8)
+        .collect();
     // Half of them begin like a packet of this version.
     for frame in noise.chunks_mut(hostile::FRAME).step_by(2) {
         frame[0] = 1;
@@ -227,7 +279,9 @@ fn garbage_on_a_link_is_dropped_and_counted() {
         let dropped = home.counters().dropped;
         // 40 + 2 + 1 whole frames; three ends in the middle of one.
         let network = ["truncated", "second_stream", "dial_failed", "no_link"];
-        let packets = dropped.iter().filter(|(reason, _)| !network.contains(&reason.as_str()));
+        let packets = dropped
+            .iter()
+            .filter(|(reason, _)| !network.contains(&reason.as_str()));
         let packets: u64 = packets.map(|(_, count)| count).sum();
         println!("{dropped:?}");
         (packets == 43 && dropped.get("truncated") == Some(&3)).then_some(())
@@ -247,16 +301,26 @@ fn a_peer_of_another_network_is_counted_and_said() {
     let (ada, eve) = (home(&dir, "ada"), home(&dir, "eve"));
     let mut at_ada = Up::start(&ada, &[]);
     let to = at_ada.listening();
-    let mut at_eve = Up::start(&eve, &["--network", &other_network(&dir), "--bootstrap", &to]);
+    let mut at_eve = Up::start(
+        &eve,
+        &["--network", &other_network(&dir), "--bootstrap", &to],
+    );
     at_eve.listening();
     for (home, up) in [(&ada, &mut at_ada), (&eve, &mut at_eve)] {
-        until("wrong network is counted", SHORT, || (home.dropped("wrong_network") > 0).then_some(()));
+        until("wrong network is counted", SHORT, || {
+            (home.dropped("wrong_network") > 0).then_some(())
+        });
         until("and said", SHORT, || {
-            up.log().contains("a peer of another network was refused").then_some(())
+            up.log()
+                .contains("a peer of another network was refused")
+                .then_some(())
         });
         assert!(up.is_running());
         let status = home.status();
-        assert_eq!((status["nodes"].as_u64(), status["ready"].as_bool()), (Some(1), Some(false)));
+        assert_eq!(
+            (status["nodes"].as_u64(), status["ready"].as_bool()),
+            (Some(1), Some(false))
+        );
         up.check_log();
     }
     at_ada.stop();
@@ -294,12 +358,16 @@ fn a_kill_while_sending_loses_nothing_acknowledged() {
                     scope.spawn(move || {
                         let mut acknowledged = Vec::new();
                         while !stop.load(Ordering::Relaxed) {
-                            let body = format!("round {round} sender {sender} number {}", acknowledged.len());
+                            let body = format!(
+                                "round {round} sender {sender} number {}",
+                                acknowledged.len()
+                            );
                             let out = ada.run(&["send", &format!("ben{round}"), &body, "--json"]);
                             if out.status.code() != Some(0) {
                                 break;
                             }
-                            let line: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+                            let line: serde_json::Value =
+                                serde_json::from_slice(&out.stdout).unwrap();
                             acknowledged.push(line["id"].as_str().unwrap().to_owned());
                         }
                         acknowledged
@@ -310,7 +378,10 @@ fn a_kill_while_sending_loses_nothing_acknowledged() {
             thread::sleep(Duration::from_millis(400 + 130 * round));
             up.kill();
             stop.store(true, Ordering::Relaxed);
-            senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect::<Vec<_>>()
+            senders
+                .into_iter()
+                .flat_map(|sender| sender.join().unwrap())
+                .collect::<Vec<_>>()
         });
         println!("round {round}: {} acknowledged before the kill", sent.len());
         assert!(sent.len() >= 3, "too few to show anything");
@@ -335,7 +406,9 @@ fn damaged_files_stop_a_node_with_a_word_or_not_at_all() {
     let mut up = Up::start(&ada, &[]);
     up.listening();
     ada.json(&["contact", "add", "ben", &address]);
-    let ids: Vec<_> = (0..5).map(|n| ada.send("ben", &format!("message {n}"))).collect();
+    let ids: Vec<_> = (0..5)
+        .map(|n| ada.send("ben", &format!("message {n}")))
+        .collect();
     up.stop();
     damage::each_file(&ada, &ids);
 }

@@ -3,7 +3,14 @@
 //!
 //! The network's parameters are the demo's (epochs of 20 s), from a file as a user would give it; nothing else differs
 //! from a network of any size.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -34,7 +41,10 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
 
     // Two users know each other by address.
     let added = ada.json(&["contact", "add", "ben", &ben.address()]);
-    assert_eq!((added["name"].as_str(), added["id"].as_str().map(str::len)), (Some("ben"), Some(32)));
+    assert_eq!(
+        (added["name"].as_str(), added["id"].as_str().map(str::len)),
+        (Some("ben"), Some(32))
+    );
     ben.json(&["contact", "add", "ada", &ada.address()]);
 
     let first = ada.send("ben", "first, while ben is there");
@@ -48,20 +58,37 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
     // The receiver goes, and a second message is kept for it.
     mesh.stop(1);
     let second = ada.send("ben", "second, while ben is away");
-    until("the second message is stored", PATIENCE, || (ada.state(&second) == "stored").then_some(()));
+    until("the second message is stored", PATIENCE, || {
+        (ada.state(&second) == "stored").then_some(())
+    });
     mesh.say("second message stored", start);
     let killed = mesh.kill_a_holder();
     mesh.say("holder killed", start);
 
     mesh.start_again(1);
     let inbox = received(&ben, 2);
-    let bodies: Vec<_> = inbox.iter().map(|line| line["body"].as_str().unwrap()).collect();
-    assert_eq!(bodies, ["first, while ben is there", "second, while ben is away"]);
-    let ids: Vec<_> = inbox.iter().map(|line| line["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, [first.as_str(), second.as_str()], "one id on both sides");
+    let bodies: Vec<_> = inbox
+        .iter()
+        .map(|line| line["body"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        bodies,
+        ["first, while ben is there", "second, while ben is away"]
+    );
+    let ids: Vec<_> = inbox
+        .iter()
+        .map(|line| line["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        ids,
+        [first.as_str(), second.as_str()],
+        "one id on both sides"
+    );
     mesh.say("second message received", start);
     for id in [&first, &second] {
-        until("the receiver's word comes back", PATIENCE, || (ada.state(id) == "read").then_some(()));
+        until("the receiver's word comes back", PATIENCE, || {
+            (ada.state(id) == "read").then_some(())
+        });
         check_life(&ada.message(id));
     }
     mesh.say("both read", start);
@@ -73,12 +100,17 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
     let printed = mesh.up(0).printed();
     let gone = (2..8).find(|one| *one != killed).unwrap();
     mesh.stop(gone);
-    let told = mesh.up(0).event("too few mixes", printed, PATIENCE, |line| {
-        line["event"] == "not_ready" && reasons(line) == ["too_few_mixes(5/6)"]
-    });
+    let told = mesh
+        .up(0)
+        .event("too few mixes", printed, PATIENCE, |line| {
+            line["event"] == "not_ready" && reasons(line) == ["too_few_mixes(5/6)"]
+        });
     assert!(told.get("reasons").is_some());
     let status = ada.status();
-    assert_eq!((status["ready"].as_bool(), reasons(&status)), (Some(false), vec!["too_few_mixes(5/6)".to_owned()]));
+    assert_eq!(
+        (status["ready"].as_bool(), reasons(&status)),
+        (Some(false), vec!["too_few_mixes(5/6)".to_owned()])
+    );
     let before = ada.counters();
     let epoch = status["epoch"].as_u64().unwrap();
     let third = ada.send("ben", "third, when there are too few");
@@ -87,10 +119,16 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
     until("the next epoch", PATIENCE, || {
         let status = ada.status();
         assert_eq!(status["ready"], false);
-        assert!(reasons(&status).contains(&"too_few_mixes(5/6)".to_owned()), "{status}");
+        assert!(
+            reasons(&status).contains(&"too_few_mixes(5/6)".to_owned()),
+            "{status}"
+        );
         assert_eq!(ada.state(&third), "queued");
         let now = ada.counters();
-        assert_eq!((now.real, now.cover, now.loops.0), (before.real, before.cover, before.loops.0));
+        assert_eq!(
+            (now.real, now.cover, now.loops.0),
+            (before.real, before.cover, before.loops.0)
+        );
         (status["epoch"].as_u64().unwrap() > epoch).then_some(())
     });
     assert_eq!(ben.lines(&["inbox"]).len(), 2);
@@ -100,7 +138,9 @@ fn eight_processes_deliver_across_a_stop_and_a_kill_and_wait_when_too_few() {
     mesh.start_again(gone);
     let inbox = received(&ben, 3);
     assert_eq!(inbox[2]["body"], "third, when there are too few");
-    until("delivered", PATIENCE, || (ada.state(&third) == "read").then_some(()));
+    until("delivered", PATIENCE, || {
+        (ada.state(&third) == "read").then_some(())
+    });
     check_life(&ada.message(&third));
     mesh.say("third message read", start);
     for index in 0..8 {
@@ -123,8 +163,15 @@ impl Mesh {
         let born = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let born = Moment::from_millis(u64::try_from(born.as_millis()).unwrap());
         std::fs::write(&network, NetworkParams::demo(born).to_cbor()).unwrap();
-        let homes = (0..nodes).map(|index| Home(dir.join(format!("n{index}")))).collect();
-        let mut mesh = Self { homes, running: Vec::new(), network, bootstrap: Vec::new() };
+        let homes = (0..nodes)
+            .map(|index| Home(dir.join(format!("n{index}"))))
+            .collect();
+        let mut mesh = Self {
+            homes,
+            running: Vec::new(),
+            network,
+            bootstrap: Vec::new(),
+        };
         for index in 0..nodes {
             let mut up = mesh.spawn(index);
             // The first ones are where the others begin.
@@ -165,7 +212,9 @@ impl Mesh {
         let to = self.up(index).listening();
         let printed = self.up(index).printed();
         let params = NetworkParams::from_cbor(&std::fs::read(&self.network).unwrap()).unwrap();
-        let noise: Vec<u8> = (0..hostile::FRAME * 10 + 7).map(|i| (i * 131 % 251) as u8).collect();
+        let noise: Vec<u8> = (0..hostile::FRAME * 10 + 7)
+            .map(|i| (i * 131 % 251) as u8)
+            .collect();
         let runtime = child::runtime();
         let peer = runtime.block_on(hostile::blurt(&to, &params.id().0, vec![noise]));
         until("the half frame is counted", PATIENCE, || {
@@ -173,7 +222,12 @@ impl Mesh {
         });
         drop(peer);
         assert_eq!(self.homes[index].status()["ready"], true);
-        assert!(self.up(index).events(printed).iter().all(|line| line["event"] != "not_ready"));
+        assert!(
+            self.up(index)
+                .events(printed)
+                .iter()
+                .all(|line| line["event"] != "not_ready")
+        );
     }
 
     fn stop(&mut self, index: usize) {
@@ -213,10 +267,18 @@ impl Mesh {
 /// Whether the stopped node's mailbox holds a pairwise box that is kept for days: nothing but a parked message is.
 fn keeps_parked(home: &Home) -> bool {
     let store = DiskBackend::open(home.0.join("store")).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let in_two_days = u32::try_from(now / 3_600).unwrap() + 48;
     let mut kept = 0;
-    for bucket in store.buckets().unwrap().into_iter().filter(|bucket| *bucket > in_two_days) {
+    for bucket in store
+        .buckets()
+        .unwrap()
+        .into_iter()
+        .filter(|bucket| *bucket > in_two_days)
+    {
         // A key that begins with 1 is a pairwise box; a tombstone is far shorter than a ciphertext.
         store
             .scan(Space::Bucket(bucket), &[1], &mut |_, value| {
@@ -239,18 +301,34 @@ fn received(home: &Home, count: usize) -> Vec<Value> {
 /// A message that was read went through every state once, in order.
 fn check_life(life: &Value) {
     let history = life["history"].as_array().unwrap();
-    let states: Vec<_> = history.iter().map(|step| step["state"].as_str().unwrap()).collect();
+    let states: Vec<_> = history
+        .iter()
+        .map(|step| step["state"].as_str().unwrap())
+        .collect();
     let order = ["queued", "sent", "stored", "delivered", "read"];
-    let places: Vec<_> =
-        states.iter().map(|state| order.iter().position(|one| one == state).unwrap()).collect();
+    let places: Vec<_> = states
+        .iter()
+        .map(|state| order.iter().position(|one| one == state).unwrap())
+        .collect();
     assert!(places.is_sorted_by(|a, b| a < b), "{life}");
-    assert_eq!((states.first(), states.last()), (Some(&"queued"), Some(&"read")), "{life}");
+    assert_eq!(
+        (states.first(), states.last()),
+        (Some(&"queued"), Some(&"read")),
+        "{life}"
+    );
     assert!(states.contains(&"delivered"), "{life}");
-    assert!(history.iter().all(|step| step["at"].as_u64().unwrap() > 1_700_000_000_000), "{life}");
+    assert!(
+        history
+            .iter()
+            .all(|step| step["at"].as_u64().unwrap() > 1_700_000_000_000),
+        "{life}"
+    );
     assert!(life["code"].is_null() && life["reason"].is_null(), "{life}");
 }
 
 fn reasons(value: &Value) -> Vec<String> {
     let all = value["reasons"].as_array().unwrap();
-    all.iter().map(|reason| reason.as_str().unwrap().to_owned()).collect()
+    all.iter()
+        .map(|reason| reason.as_str().unwrap().to_owned())
+        .collect()
 }

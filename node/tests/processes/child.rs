@@ -1,5 +1,9 @@
 //! Real `murmur` processes under test: started, watched, asked, stopped, killed. Only our own children are ever signalled.
-#![allow(dead_code, unreachable_pub, reason = "two test binaries share this room and neither uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "two test binaries share this room and neither uses all of it"
+)]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -55,7 +59,11 @@ impl Home {
     /// The one JSON document of a command that succeeds.
     pub fn json(&self, args: &[&str]) -> Value {
         let out = self.run(&[args, &["--json"]].concat());
-        let shown = format!("murmur {args:?}: {}{}", text(&out.stdout), text(&out.stderr));
+        let shown = format!(
+            "murmur {args:?}: {}{}",
+            text(&out.stdout),
+            text(&out.stderr)
+        );
         assert_eq!(out.status.code(), Some(0), "{shown}");
         serde_json::from_slice(&out.stdout).expect(&shown)
     }
@@ -63,22 +71,37 @@ impl Home {
     /// The JSON lines of a command that succeeds.
     pub fn lines(&self, args: &[&str]) -> Vec<Value> {
         let out = self.run(&[args, &["--json"]].concat());
-        let shown = format!("murmur {args:?}: {}{}", text(&out.stdout), text(&out.stderr));
+        let shown = format!(
+            "murmur {args:?}: {}{}",
+            text(&out.stdout),
+            text(&out.stderr)
+        );
         assert_eq!(out.status.code(), Some(0), "{shown}");
-        text(&out.stdout).lines().map(|line| serde_json::from_str(line).expect(&shown)).collect()
+        text(&out.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(&shown))
+            .collect()
     }
 
     /// What a command that fails says on stderr: `error: …` and `fix: …`.
     pub fn refusal(&self, args: &[&str]) -> String {
         let out = self.run(args);
         let said = text(&out.stderr).to_owned();
-        assert_eq!(out.status.code(), Some(1), "{args:?}: {}{said}", text(&out.stdout));
+        assert_eq!(
+            out.status.code(),
+            Some(1),
+            "{args:?}: {}{said}",
+            text(&out.stdout)
+        );
         assert!(said.contains("error: ") && said.contains("fix: "), "{said}");
         said
     }
 
     pub fn address(&self) -> String {
-        self.json(&["address"])["address"].as_str().unwrap().to_owned()
+        self.json(&["address"])["address"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub fn status(&self) -> Value {
@@ -87,7 +110,10 @@ impl Home {
 
     /// Sends a text; the message's id.
     pub fn send(&self, to: &str, body: &str) -> String {
-        self.json(&["send", to, body])["id"].as_str().unwrap().to_owned()
+        self.json(&["send", to, body])["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     pub fn message(&self, id: &str) -> Value {
@@ -102,7 +128,9 @@ impl Home {
     /// The packet counters, over the API's socket.
     pub fn counters(&self) -> CounterView {
         let client = Client::new(&self.0).unwrap();
-        runtime().block_on(client.get("/counters", Duration::ZERO)).unwrap()
+        runtime()
+            .block_on(client.get("/counters", Duration::ZERO))
+            .unwrap()
     }
 
     /// How often packets or peers were dropped for `reason`.
@@ -128,7 +156,11 @@ impl Up {
 
     pub fn start_on(home: &Home, listen: &str, args: &[&str]) -> Self {
         let stderr = home.0.with_extension("stderr");
-        let log = File::options().create(true).append(true).open(&stderr).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&stderr)
+            .unwrap();
         let mut child = murmur(&["up", "--json", "--listen", listen])
             .args(args)
             .arg("--data")
@@ -146,12 +178,23 @@ impl Up {
                 sink.lock().unwrap().push(value);
             }
         });
-        Self { home: home.clone(), started: Instant::now(), child, lines, stderr }
+        Self {
+            home: home.clone(),
+            started: Instant::now(),
+            child,
+            lines,
+            stderr,
+        }
     }
 
     /// The lines printed from number `from` on.
     pub fn events(&self, from: usize) -> Vec<Value> {
-        self.lines.lock().unwrap().get(from..).unwrap_or_default().to_vec()
+        self.lines
+            .lock()
+            .unwrap()
+            .get(from..)
+            .unwrap_or_default()
+            .to_vec()
     }
 
     /// How many lines were printed.
@@ -171,7 +214,10 @@ impl Up {
         until(&format!("{name}: {what}"), limit, || {
             let found = self.events(from).into_iter().find(&is_it);
             let ended = self.child.try_wait().unwrap();
-            assert!(found.is_some() || ended.is_none(), "{name} ended ({ended:?}) before: {what}");
+            assert!(
+                found.is_some() || ended.is_none(),
+                "{name} ended ({ended:?}) before: {what}"
+            );
             found
         })
     }
@@ -200,9 +246,17 @@ impl Up {
     /// SIGTERM, and exit code 0 within five seconds.
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let limit = Duration::from_secs(5);
-        let ended = until("SIGTERM ends the node", limit, || self.child.try_wait().unwrap());
+        let ended = until("SIGTERM ends the node", limit, || {
+            self.child.try_wait().unwrap()
+        });
         assert_eq!(ended.code(), Some(0), "after SIGTERM: {}", self.log());
         self.check_log();
     }
@@ -239,7 +293,10 @@ impl Drop for Up {
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 pub fn text(bytes: &[u8]) -> &str {

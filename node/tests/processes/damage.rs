@@ -17,8 +17,13 @@ enum Damage {
     FlippedMiddle,
 }
 
-const ALL: [Damage; 5] =
-    [Damage::Empty, Damage::Half, Damage::LastByteGone, Damage::FlippedStart, Damage::FlippedMiddle];
+const ALL: [Damage; 5] = [
+    Damage::Empty,
+    Damage::Half,
+    Damage::LastByteGone,
+    Damage::FlippedStart,
+    Damage::FlippedMiddle,
+];
 
 /// How a node took it.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +54,10 @@ pub fn each_file(home: &Home, messages: &[String]) {
         }
     }
     // As it was: everything is there.
-    assert_eq!(outcome(home, messages, &address), Outcome::Runs(messages.len()));
+    assert_eq!(
+        outcome(home, messages, &address),
+        Outcome::Runs(messages.len())
+    );
     assert!(seen > 20, "{seen} cases only");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -62,12 +70,21 @@ fn judge(name: &str, damage: Damage, outcome: &Outcome, all: usize) -> Option<St
         // cut off, and runs on what was written before the cut. `outcome` has checked that it's the same node, and that
         // what is left is the beginning of what there was.
         Outcome::Runs(found) if name.ends_with(".jnl") => {
-            println!("    KNOWN GAP: {} messages of the cut part are gone without a word", all - found);
+            println!(
+                "    KNOWN GAP: {} messages of the cut part are gone without a word",
+                all - found
+            );
             None
         }
-        Outcome::Runs(found) => Some(format!("{name}: {damage:?}: runs with {found} of {all} messages")),
+        Outcome::Runs(found) => Some(format!(
+            "{name}: {damage:?}: runs with {found} of {all} messages"
+        )),
         Outcome::Refuses(said) => {
-            let place = if name.starts_with("store/") { "store" } else { name };
+            let place = if name.starts_with("store/") {
+                "store"
+            } else {
+                name
+            };
             // A wrong key can't be told from damage in what it opens.
             let of_key = name == "vault.key" && said.contains("this data directory's key");
             let silent = !said.contains(place) && !of_key;
@@ -79,11 +96,17 @@ fn judge(name: &str, damage: Damage, outcome: &Outcome, all: usize) -> Option<St
 /// Starts the node, looks for the messages, stops it.
 fn outcome(home: &Home, messages: &[String], address: &str) -> Outcome {
     let mut up = Up::start(home, &[]);
-    let first = until("it listens or says why not", SHORT, || up.events(0).first().cloned());
-    let outcome = if first["event"] == "listening" {
+    let first = until("it listens or says why not", SHORT, || {
+        up.events(0).first().cloned()
+    });
+    if first["event"] == "listening" {
         let is_there = |id: &&String| home.run(&["message", id, "--json"]).status.code() == Some(0);
         let found = messages.iter().take_while(is_there).count();
-        assert_eq!(messages.iter().filter(is_there).count(), found, "none is missing in the middle");
+        assert_eq!(
+            messages.iter().filter(is_there).count(),
+            found,
+            "none is missing in the middle"
+        );
         assert_eq!(home.address(), address, "the same node as before");
         up.check_log();
         up.stop();
@@ -91,13 +114,15 @@ fn outcome(home: &Home, messages: &[String], address: &str) -> Outcome {
     } else {
         let ended = up.ended(SHORT);
         assert_eq!(ended.code(), Some(1), "{first}");
-        let (message, fix) = (first["error"]["message"].as_str(), first["error"]["fix"].as_str());
+        let (message, fix) = (
+            first["error"]["message"].as_str(),
+            first["error"]["fix"].as_str(),
+        );
         let (message, fix) = (message.expect("a message"), fix.expect("a fix"));
         assert!(!fix.is_empty());
         up.check_log();
         Outcome::Refuses(message.to_owned())
-    };
-    outcome
+    }
 }
 
 fn with_node<T>(home: &Home, ask: impl FnOnce(&Home) -> T) -> T {
@@ -129,7 +154,9 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 /// Damages the file. `false` if there is nothing in it to damage.
 fn apply(file: &Path, damage: Damage) -> bool {
     let bytes = content(file);
-    let (Some(middle), true) = (bytes.len().checked_div(2), bytes.len() > 1) else { return false };
+    let (Some(middle), true) = (bytes.len().checked_div(2), bytes.len() > 1) else {
+        return false;
+    };
     let mut open = OpenOptions::new().write(true).open(file).unwrap();
     let mut flip = |at: usize| {
         open.seek(SeekFrom::Start(at as u64)).unwrap();
@@ -186,9 +213,18 @@ fn content(file: &Path) -> Vec<u8> {
         if read == 0 {
             break;
         }
-        empty = if chunk[..read].iter().any(|byte| *byte != 0) { 0 } else { empty + 1 };
+        empty = if chunk[..read].iter().any(|byte| *byte != 0) {
+            0
+        } else {
+            empty + 1
+        };
         bytes.extend_from_slice(&chunk[..read]);
     }
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    bytes.truncate(
+        bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1),
+    );
     bytes
 }

@@ -1,5 +1,9 @@
 //! A raw libp2p peer that opens packet streams on a node's link protocol and writes whatever it likes.
-#![allow(dead_code, unreachable_pub, reason = "two test binaries share this room")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "two test binaries share this room"
+)]
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -115,7 +119,8 @@ impl NetworkBehaviour for Raw {
             Ok(Done(Some(stream))) => self.kept.push(stream),
             Ok(Done(None)) => {
                 self.written += 1;
-                self.orders.extend(self.blurts.pop_front().map(|bytes| (peer, bytes)));
+                self.orders
+                    .extend(self.blurts.pop_front().map(|bytes| (peer, bytes)));
             }
             Err(error) => eprintln!("raw peer: {error}"),
         }
@@ -136,7 +141,10 @@ impl NetworkBehaviour for Raw {
 /// Dials `to` on the network and writes each of `blurts` on a stream of its own; returns when all are written, with
 /// the connection in the returned swarm's hands.
 pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl Drop + use<> {
-    let hex: String = network[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = network[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let keys = Keypair::generate_ed25519();
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1)
@@ -152,8 +160,8 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
         kept: Vec::new(),
         orders: VecDeque::new(),
     };
-    let config = Config::with_tokio_executor()
-        .with_idle_connection_timeout(Duration::from_secs(60));
+    let config =
+        Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
     let mut swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), config);
     swarm.dial(to.parse::<Multiaddr>().unwrap()).unwrap();
     let work = async {
@@ -172,7 +180,9 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("all written");
+    tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("all written");
     // It goes on serving its connection until dropped.
     Running(tokio::spawn(async move {
         loop {
