@@ -251,8 +251,13 @@ impl<B: Backend> Core<B> {
             Purpose::Inbox { reader, .. } => {
                 self.fetches.readers.entry(reader).or_default().busy = false;
             }
-            // Asked again by their owners in time.
-            Purpose::Dummy { .. } | Purpose::Prekey { .. } | Purpose::Receipt { .. } => {}
+            Purpose::Receipt {
+                message,
+                id,
+                holder,
+            } => self.receipt_lost(now, &message, &id, holder),
+            // Asked again by its owner in time.
+            Purpose::Dummy { .. } | Purpose::Prekey { .. } => {}
         }
     }
 

@@ -294,6 +294,31 @@ impl<B: Backend> Core<B> {
         );
     }
 
+    /// No answer came from a holder: after a node has gone, routes lead over it until the set changes, and a question
+    /// asked once would leave a stored message `sent` for good.
+    pub(in crate::core) fn receipt_lost(
+        &mut self,
+        now: Moment,
+        message: &MessageId,
+        id: &[u8; 32],
+        holder: mix::ShortId,
+    ) {
+        let way = self.way();
+        let waits = self
+            .people
+            .receipts
+            .get(id)
+            .is_some_and(|receipts| receipts.held == 0 && now - receipts.at < way.times(24));
+        if waits {
+            self.fetches.want_receipt(Receipt {
+                message: *message,
+                id: *id,
+                holder,
+                due: now,
+            });
+        }
+    }
+
     /// A holder said whether it keeps a box of ours.
     pub(in crate::core) fn take_receipt(
         &mut self,
