@@ -135,10 +135,10 @@ impl<B: Backend> Core<B> {
             return;
         };
         let purpose = ask.purpose.clone();
-        if self.ask(now, ask).is_none() {
+        let Some(wait_ms) = self.ask(now, ask) else {
             self.counters.not_sent += 1;
             return;
-        }
+        };
         if real {
             self.counters.real += 1;
         } else {
@@ -147,7 +147,9 @@ impl<B: Backend> Core<B> {
         match purpose {
             Purpose::Box { conversation, id } => {
                 if let Some(talk) = self.people.talks.get_mut(&conversation) {
-                    talk.conversation.fetch_started(now.as_millis(), &id);
+                    let at = now.as_millis();
+                    talk.conversation.fetch_started(at, &id);
+                    talk.conversation.fetch_waits(at, &id, u64::from(wait_ms));
                 }
             }
             Purpose::Inbox { reader, .. } => {
@@ -413,8 +415,8 @@ impl<B: Backend> Core<B> {
         })
     }
 
-    /// Sends a fetch with a fresh SURB. `None`: no route just now.
-    fn ask(&mut self, now: Moment, ask: Ask) -> Option<()> {
+    /// Sends a fetch with a fresh SURB; how long it may wait, in milliseconds. `None`: no route just now.
+    fn ask(&mut self, now: Moment, ask: Ask) -> Option<u32> {
         let me = self.short;
         let path = self.draw(now, ask.holder, &me, Class::Fast)?;
         let mut surb_id = [0; 16];
@@ -445,7 +447,7 @@ impl<B: Backend> Core<B> {
                 until,
             },
         );
-        Some(())
+        Some(wait_ms)
     }
 
     fn operation(

@@ -89,18 +89,20 @@ pub(super) async fn play(
     Ok(report)
 }
 
-/// As many random pairs as there are messages, at most one conversation begun per node; the last
-/// pair is the one whose receiver goes away.
+/// As many random pairs as there are messages, at most one per node: everyone writes to the next in
+/// a random order, so that nobody is written to by all. The last pair's receiver is the one who goes
+/// away.
 fn draw_pairs(nodes: usize, messages: usize, rng: &mut impl Rng) -> Vec<Pair> {
-    let mut pairs: Vec<Pair> = Vec::new();
-    let wanted = messages.min(nodes);
-    let mut senders: Vec<usize> = (0..nodes).collect();
-    while pairs.len() < wanted && nodes > 1 {
-        let from = senders.swap_remove(below(rng, senders.len()));
-        let to = (from + 1 + below(rng, nodes - 1)) % nodes;
-        pairs.push(Pair { from, to });
+    let mut order: Vec<usize> = (0..nodes).collect();
+    for last in (1..nodes).rev() {
+        order.swap(last, below(rng, last + 1));
     }
-    pairs
+    let next = order.iter().cycle().skip(1);
+    let pairs = order.iter().zip(next).map(|(from, to)| Pair {
+        from: *from,
+        to: *to,
+    });
+    pairs.take(messages).collect()
 }
 
 /// Each sender adds its receiver by address; waits until every hello was answered.

@@ -273,8 +273,8 @@ impl<B: Backend> Core<B> {
         let asked: Vec<_> = holders.iter().copied().take(RECEIPTS).collect();
         let per_copy = Span::from_millis(self.payload_gap_ms());
         for (copy, holder) in (1u64..).zip(&asked) {
-            // Half of the way's bound is well above its mean; who answers too early is asked again.
-            let due = now + Span(self.way().0 / 2) + per_copy.times(copy);
+            // By then an acknowledgement has come, if the receiver is there, and no question is needed.
+            let due = now + Span::from_millis(self.usual_rtt_ms()) + per_copy.times(copy);
             self.fetches.want_receipt(Receipt {
                 message,
                 id,

@@ -26,6 +26,8 @@ const EMPTY_COUNTS: u8 = 2;
 const GAP_TRIES: u8 = 8;
 const PARKED_TRIES: u8 = 4;
 const LIVE_TRIES: u8 = 2;
+/// Holders asked at once for each place while catching up.
+const CATCH_UP_ASKS: usize = 3;
 
 /// The writing side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,16 +105,35 @@ pub(crate) struct SlotState {
 struct Track {
     keys: BoxKeys,
     attempts: u8,
+    /// Fetches without any answer.
+    lost: u8,
+    /// The fetch on its way left before the one before it had ended.
+    renewed: bool,
     tries: u8,
     flight: Option<Flight>,
     not_before: u64,
     plan: Plan,
 }
 
-/// A fetch on its way: when it left, when to take it for lost.
+impl Track {
+    /// Whether a fetch may leave: none is on its way, or the one that waits at the most important
+    /// place is about to end, so that no moment passes without one there.
+    fn is_free(&self, now: u64, params: &ConversationParams) -> bool {
+        self.flight.is_none_or(|flight| {
+            let waits = flight.ends > flight.since && self.plan.wait_ms > 0;
+            waits
+                && !self.renewed
+                && self.plan.priority <= 1
+                && now.saturating_add(params.expected_rtt_ms / 4) >= flight.ends
+        })
+    }
+}
+
+/// A fetch on its way: when it left, when its holder stops waiting, when to take it for lost.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     since: u64,
+    ends: u64,
     until: u64,
 }
 
@@ -135,6 +156,8 @@ pub(crate) struct InCursor {
     pub(crate) slots: BTreeMap<u64, SlotState>,
     tracks: BTreeMap<Series, Track>,
     ids: BTreeMap<[u8; 32], Series>,
+    /// Just restored: what came meanwhile is looked for without waiting, at several holders.
+    pub(crate) catching_up: bool,
     /// Places given up since the last look.
     pub(crate) given_up: u64,
 }
@@ -166,14 +189,14 @@ impl InCursor {
         self.tracks
             .retain(|series, track| plans.contains_key(series) || track.flight.is_some());
         for (series, plan) in &plans {
-            self.watch(*series, *plan, chain, params);
+            self.watch(now, *series, *plan, chain, params);
         }
         let Self { tracks, ids, .. } = self;
         ids.retain(|_, series| tracks.contains_key(series));
         let mut wanted: Vec<InBox> = plans
             .keys()
             .filter_map(|series| Some((series, self.tracks.get(series)?)))
-            .filter(|(_, track)| track.flight.is_none() && track.not_before <= now)
+            .filter(|(_, track)| track.is_free(now, params) && track.not_before <= now)
             .map(|(series, track)| InBox {
                 keys: track.keys.clone(),
                 series: *series,
@@ -189,15 +212,25 @@ impl InCursor {
 
     pub(crate) fn fetch_started(&mut self, now: u64, id: &[u8; 32], params: &ConversationParams) {
         if let Some(track) = self.track(id) {
+            let renewed = track.flight.is_some();
             let patience = track
                 .plan
                 .wait_ms
                 .saturating_add(params.expected_rtt_ms.saturating_mul(2));
             track.flight = Some(Flight {
                 since: now,
+                ends: now.saturating_add(track.plan.wait_ms),
                 until: now.saturating_add(patience),
             });
+            track.renewed = renewed;
             track.attempts = track.attempts.saturating_add(1);
+        }
+    }
+
+    /// The fetch that just left waits `wait_ms` at its holder, not as long as was asked for.
+    pub(crate) fn fetch_waits(&mut self, now: u64, id: &[u8; 32], wait_ms: u64) {
+        if let Some(flight) = self.track(id).and_then(|track| track.flight.as_mut()) {
+            flight.ends = now.saturating_add(wait_ms);
         }
     }
 
@@ -209,10 +242,17 @@ impl InCursor {
         params: &ConversationParams,
     ) {
         let Some(track) = self.track(id) else { return };
-        let Some(flight) = track.flight.take() else {
+        let Some(flight) = track.flight else { return };
+        if outcome == Fetched::Empty && track.renewed && now < flight.ends {
+            // The end of the fetch before this one.
+            track.renewed = false;
             return;
-        };
-        let early = now < flight.since.saturating_add(track.plan.wait_ms / 2);
+        }
+        track.flight = None;
+        if outcome == Fetched::Lost {
+            track.lost = track.lost.saturating_add(1);
+        }
+        let early = now < flight.since + flight.ends.saturating_sub(flight.since) / 2;
         match outcome {
             Fetched::Found => {}
             Fetched::Empty if track.plan.final_ask => {
@@ -262,9 +302,16 @@ impl InCursor {
         self.tracks.get_mut(self.ids.get(id)?)
     }
 
-    fn watch(&mut self, series: Series, plan: Plan, chain: &BoxChain, params: &ConversationParams) {
+    fn watch(
+        &mut self,
+        now: u64,
+        series: Series,
+        plan: Plan,
+        chain: &BoxChain,
+        params: &ConversationParams,
+    ) {
         if let Some(track) = self.tracks.get_mut(&series) {
-            if track.flight.is_none() {
+            if track.is_free(now, params) {
                 track.plan = plan;
             }
             return;
@@ -277,6 +324,8 @@ impl InCursor {
         let track = Track {
             keys,
             attempts: 0,
+            lost: 0,
+            renewed: false,
             tries: 0,
             flight: None,
             not_before: 0,
@@ -289,6 +338,7 @@ impl InCursor {
         for track in self.tracks.values_mut() {
             if track.flight.is_some_and(|flight| flight.until <= now) {
                 track.flight = None;
+                track.lost = track.lost.saturating_add(1);
                 if track.plan.final_ask {
                     track.tries = track.tries.saturating_add(1);
                 }
@@ -300,6 +350,30 @@ impl InCursor {
         self.tracks
             .get(&series)
             .map_or(0, |track| usize::from(track.attempts))
+    }
+
+    fn lost(&self, series: Series) -> usize {
+        self.tracks
+            .get(&series)
+            .map_or(0, |track| usize::from(track.lost))
+    }
+
+    /// At which holder to fetch a parked place, and how long to wait there. The first copy of a
+    /// deposit goes to the first holder, so that is where to wait; the others are looked at now and
+    /// then, and first of all after a restart.
+    fn where_to_wait(&self, series: Series, params: &ConversationParams) -> (usize, u64) {
+        let attempts = self.attempts(series);
+        let others = params.parked_holders.saturating_sub(1).max(1);
+        if self.catching_up && attempts < CATCH_UP_ASKS {
+            return (attempts % params.parked_holders.max(1), 0);
+        }
+        if attempts % 4 == 3 {
+            return (1 + (attempts / 4) % others, 0);
+        }
+        (
+            alternate(self.lost(series), params.parked_holders),
+            params.max_wait_ms,
+        )
     }
 
     fn tries(&self, series: Series) -> u8 {
@@ -339,7 +413,7 @@ impl InCursor {
             let series = Series::Live { slot, index };
             let over = (slot + 1).saturating_mul(params.live_slot_ms) + params.expected_rtt_ms;
             let wait_ms = params.max_wait_ms.min(over.saturating_sub(now));
-            let rank = alternate(self.attempts(series), params.live_holders);
+            let rank = alternate(self.lost(series), params.live_holders);
             plans.insert(
                 series,
                 Plan {
@@ -469,14 +543,21 @@ impl InCursor {
                 day,
                 index: state.next.saturating_add(ahead),
             };
-            let rank = alternate(self.attempts(series), params.parked_holders);
+            let (rank, wait_ms) = self.where_to_wait(series, params);
             let plan = Plan {
                 priority,
-                wait_ms: params.max_wait_ms,
+                wait_ms,
                 rank,
                 final_ask: false,
             };
             plans.insert(series, plan);
+        }
+        let next = Series::Parked {
+            day,
+            index: state.next,
+        };
+        if self.catching_up && self.attempts(next) >= CATCH_UP_ASKS {
+            self.catching_up = false;
         }
         // Nothing there twice: perhaps the writer is further on than we look.
         let attempts = self.attempts(Series::Parked {

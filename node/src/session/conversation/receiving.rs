@@ -23,6 +23,11 @@ impl Conversation {
         wanted
     }
 
+    /// The fetch that just left waits only so long at its holder: the keys of its way back end.
+    pub fn fetch_waits(&mut self, now: u64, id: &[u8; 32], wait_ms: u64) {
+        self.in_cursor.fetch_waits(now, id, wait_ms);
+    }
+
     /// A fetch of the box left.
     pub fn fetch_started(&mut self, now: u64, id: &[u8; 32]) {
         self.in_cursor.fetch_started(now, id, &self.params);

@@ -219,6 +219,7 @@ impl Saved {
     fn into_conversation(self, params: ConversationParams) -> Option<Conversation> {
         let chain = |(day, key): (u32, Bytes32)| BoxChain::new(key.into(), day);
         let mut in_cursor = InCursor::new(self.first_day);
+        in_cursor.catching_up = true;
         in_cursor.days = self
             .days
             .into_iter()

@@ -40,9 +40,13 @@ impl Scenario for Chat {
         progress.stage("starting nodes", NODES);
         world.start_all(Span::from_millis(200))?;
         let settled = world.run_while(PATIENCE, |world| !world.is_settled(NODES));
-        let pairs: Vec<(usize, usize)> = (0..NODES)
-            .map(|from| (from, (from + 1 + below(&mut rng, NODES - 1)) % NODES))
-            .collect();
+        // Everyone writes to the next in a random order.
+        let mut order: Vec<usize> = (0..NODES).collect();
+        for last in (1..NODES).rev() {
+            order.swap(last, below(&mut rng, last + 1));
+        }
+        let next = order.iter().cycle().skip(1);
+        let pairs: Vec<(usize, usize)> = order.iter().copied().zip(next.copied()).collect();
         progress.stage("greetings", pairs.len());
         for (from, to) in &pairs {
             world.add_contact(*from, *to)?;
