@@ -5,6 +5,7 @@
 //! | `format` | the layout's version, one decimal number |
 //! | `lock` | held by the one process that uses the directory; holds its process id |
 //! | `vault.key` | 32 random bytes, 0600: encrypts identity and state at rest |
+//! | `peer` | the peer id of the node whose store this is: a store without that identity is damaged, not new |
 //! | `api.sock` | the API's Unix socket, 0600, while a node runs |
 //! | `api.path` | where the socket is instead, if the directory's path is too long for one |
 //! | `murmur.toml` | optional settings, see [`crate::config`] |
@@ -31,6 +32,9 @@ pub use files::{read_private, write_private};
 
 /// The layout this program writes and reads.
 pub const FORMAT: u32 = 1;
+
+/// The file that holds the node's peer id once it has one.
+pub const PEER_FILE: &str = "peer";
 
 const FORMAT_FILE: &str = "format";
 const LOCK_FILE: &str = "lock";

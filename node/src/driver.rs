@@ -202,10 +202,7 @@ impl<B: Backend + Sync> Driver<B> {
                 self.core.handle_listen(now, bare);
             }
             NetEvent::WrongNetwork => {
-                *self
-                    .network_drops
-                    .entry("wrong_network".to_owned())
-                    .or_default() += 1;
+                // The network layer counts it.
                 tracing::warn!(
                     "a peer of another network was refused; check that all nodes use the same --network"
                 );

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::config::NodeConfig;
 use crate::core::identity::Identity;
 use crate::core::{Core, CoreConfig};
-use crate::datadir::DataDir;
+use crate::datadir::{self, DataDir, PEER_FILE};
 use crate::disk::Disk;
 use crate::driver::Driver;
 use crate::env::{self, Clock};
@@ -64,7 +64,7 @@ impl Node {
         let backend = DiskBackend::open(dir.path().join("store")).map_err(Error::storage)?;
         let disk = Disk::new(backend.clone(), dir.path().join("epochs")).map_err(Error::storage)?;
         let stored = disk.load_keys().map_err(Error::storage)?;
-        let identity = Identity::load_or_create(&backend, &vault, &mut rng)?;
+        let identity = identity(&dir, &backend, &vault, &mut rng)?;
 
         let mut net_config =
             NetConfig::new(*identity.node_secret(), network.0, env::monotonic_millis());
@@ -130,6 +130,47 @@ impl Node {
             .with_source(cause)
         })
     }
+}
+
+/// The node's identity, made only in a directory that never had one: a damaged store can look like an empty one, and a
+/// node that quietly became somebody else would have lost every contact and message without a word.
+fn identity(
+    dir: &DataDir,
+    backend: &DiskBackend,
+    vault: &Vault,
+    rng: &mut impl rand_core::CryptoRng,
+) -> Result<Identity, Error> {
+    let file = dir.path().join(PEER_FILE);
+    let expected = datadir::read_private(&file)?;
+    let store = dir.path().join("store");
+    if expected.is_some() && !Identity::is_stored(backend)? {
+        return Err(Error::new(
+            ErrorKind::Storage,
+            format!(
+                "the store in {} is damaged: this node's identity is gone from it",
+                store.display()
+            ),
+            "restore the whole data directory from a backup, or start anew in another one with --data DIR",
+        ));
+    }
+    let identity = Identity::load_or_create(backend, vault, rng)?;
+    let peer = format!("{}\n", peer_id(&identity)?);
+    match expected {
+        None => datadir::write_private(&file, peer.as_bytes())?,
+        Some(expected) if expected == peer.as_bytes() => {}
+        Some(_) => {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                format!(
+                    "{} names another node than the one in {}",
+                    file.display(),
+                    store.display()
+                ),
+                "restore the data directory whole from one backup; if the store is the right one, remove that file",
+            ));
+        }
+    }
+    Ok(identity)
 }
 
 fn addresses(texts: &[String]) -> Result<Vec<Multiaddr>, Error> {

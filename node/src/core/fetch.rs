@@ -251,8 +251,13 @@ impl<B: Backend> Core<B> {
             Purpose::Inbox { reader, .. } => {
                 self.fetches.readers.entry(reader).or_default().busy = false;
             }
-            // Asked again by their owners in time.
-            Purpose::Dummy { .. } | Purpose::Prekey { .. } | Purpose::Receipt { .. } => {}
+            Purpose::Receipt {
+                message,
+                id,
+                holder,
+            } => self.receipt_lost(now, &message, &id, holder),
+            // Asked again by its owner in time.
+            Purpose::Dummy { .. } | Purpose::Prekey { .. } => {}
         }
     }
 
@@ -411,7 +416,7 @@ impl<B: Backend> Core<B> {
     /// Sends a fetch with a fresh SURB. `None`: no route just now.
     fn ask(&mut self, now: Moment, ask: Ask) -> Option<()> {
         let me = self.short;
-        let path = self.draw(now, &me, Class::Fast)?;
+        let path = self.draw(now, ask.holder, &me, Class::Fast)?;
         let mut surb_id = [0; 16];
         self.rng.fill_bytes(&mut surb_id);
         let (surb, keys) =

@@ -38,6 +38,14 @@ impl Identity {
         identity
     }
 
+    /// Whether the store holds an identity, readable or not.
+    pub fn is_stored<B: Backend>(backend: &B) -> Result<bool, Error> {
+        let stored = backend.get(Space::State, key::IDENTITY.as_bytes());
+        stored
+            .map(|sealed| sealed.is_some())
+            .map_err(Error::storage)
+    }
+
     /// The identity in a store; made and written durably if there is none.
     pub fn load_or_create<B: Backend>(
         backend: &B,

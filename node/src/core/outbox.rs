@@ -174,7 +174,7 @@ impl<B: Backend> Core<B> {
     /// whole set, without any preference of ours.
     fn route(&mut self, now: Moment, to: &ShortId, class: Class) -> Option<Vec<Hop>> {
         for _ in 0..DRAWS {
-            let path = self.draw(now, to, class)?;
+            let path = self.draw(now, self.short, to, class)?;
             if path.first().is_some_and(|hop| self.links.contains(&hop.id)) {
                 return Some(path);
             }
@@ -182,20 +182,29 @@ impl<B: Backend> Core<B> {
         None
     }
 
-    /// A route drawn without regard to our own links, as a reply takes it.
-    pub(super) fn draw(&mut self, now: Moment, to: &ShortId, class: Class) -> Option<Vec<Hop>> {
+    /// A route drawn without regard to our own links, as a reply takes it: its `from` is the holder
+    /// that will answer, which must not be a mixing hop of its own packet any more than we of ours.
+    pub(super) fn draw(
+        &mut self,
+        now: Moment,
+        from: ShortId,
+        to: &ShortId,
+        class: Class,
+    ) -> Option<Vec<Hop>> {
         let flock = self.flock(now)?;
         let params = &self.config.params;
         let hops = match class {
             Class::Strong => params.strong_hops,
             Class::Fast | Class::Slow => params.mixing_hops,
         };
+        // A holder that answers is one of our live peers, and the route counts only those besides it.
+        let min_live = params.min_live.saturating_sub(u32::from(from != self.short));
         mix::route::draw(
             flock.as_ref(),
             usize::from(hops),
             to,
-            self.short,
-            usize::try_from(params.min_live).unwrap_or(usize::MAX),
+            from,
+            usize::try_from(min_live).unwrap_or(usize::MAX),
             params.subnet_rule,
             &mut self.rng,
         )

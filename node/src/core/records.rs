@@ -189,6 +189,13 @@ impl Sent {
         if now.is_final() || now >= state {
             return false;
         }
+        // A receipt may come later than the word that the message was delivered meanwhile: it was
+        // stored by then.
+        for step in &mut self.history {
+            if step.view().state == MessageState::Stored {
+                step.at = step.at.min(at);
+            }
+        }
         self.history.push(StepRecord::new(state, at));
         true
     }

@@ -108,17 +108,12 @@ impl<B: Backend> Core<B> {
             .map(|beat| (beat.epoch(), beat))
             .collect();
         for one in &stored {
-            let label = key_label(one.epoch);
-            let opened = self
-                .vault
-                .open(&label, &one.sealed)
-                .map_err(|_| super::sealed_wrong("epoch key"))?;
-            let bytes = opened
-                .as_slice()
-                .try_into()
-                .map_err(|_| super::sealed_wrong("epoch key"))?;
-            let epoch_key =
-                EpochKey::from_bytes(bytes).map_err(|_| super::sealed_wrong("epoch key"))?;
+            let opened = self.vault.open(&key_label(one.epoch), &one.sealed).ok();
+            let epoch_key = opened
+                .as_ref()
+                .and_then(|bytes| bytes.as_slice().try_into().ok())
+                .and_then(|bytes| EpochKey::from_bytes(bytes).ok())
+                .ok_or_else(|| key_damaged(one.epoch))?;
             if epoch_key.usable_until <= now {
                 self.erase_key(one.epoch);
                 continue;
@@ -406,6 +401,15 @@ impl<B: Backend> Core<B> {
             }
         }
     }
+}
+
+/// Not skipped: without its tags a key must not come back later, and nobody but the user can tell why it is damaged.
+fn key_damaged(epoch: u32) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        format!("the key in epochs/{epoch:010}.epoch is damaged, or of another data directory"),
+        "restore that file from a backup, or remove it: the node then sits out that epoch",
+    )
 }
 
 fn key_label(epoch: u32) -> String {

@@ -1,22 +1,25 @@
 //! What callers ask of a running node, answered once it is durable.
 
+use std::time::Duration;
+
 use storage::backend::Backend;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Driver;
 use crate::handle::{Answer, Request, RequestError};
+use crate::net::NetCommand;
+use crate::view::CounterView;
+
+/// What the network layer may take to say what it dropped.
+const NET_ANSWER: Duration = Duration::from_secs(1);
 
 impl<B: Backend + Sync> Driver<B> {
     pub(super) fn serve(&mut self, request: Request) {
         let now = self.clock.now();
         match request {
             Request::Node(answer) => reply(answer, Ok(self.node_view())),
-            Request::Counters(answer) => {
-                let mut view = self.core.counters_view();
-                for (reason, count) in &self.network_drops {
-                    *view.dropped.entry(reason.clone()).or_default() += count;
-                }
-                reply(answer, Ok(view));
-            }
+            Request::Counters(answer) => self.counters(answer),
             Request::Addresses(answer) => reply(answer, Ok(self.core.addresses())),
             Request::NewAddress(label, answer) => {
                 let result = self.core.new_address(now, &label);
@@ -52,6 +55,25 @@ impl<B: Backend + Sync> Driver<B> {
                 reply(answer, Ok(()));
             }
         }
+    }
+
+    /// The core's and the driver's counts, and the network layer's, which has to be asked.
+    fn counters(&self, answer: Answer<CounterView>) {
+        let mut view = self.core.counters_view();
+        for (reason, count) in &self.network_drops {
+            *view.dropped.entry(reason.clone()).or_default() += count;
+        }
+        let (reply_to, asked) = oneshot::channel();
+        // A network too busy to be asked costs the caller its part of the counts, not the answer.
+        let _ = self.net.commands.try_send(NetCommand::Counters(reply_to));
+        tokio::spawn(async move {
+            if let Ok(Ok(net)) = timeout(NET_ANSWER, asked).await {
+                for (reason, count) in net.drops {
+                    *view.dropped.entry(reason.name().to_owned()).or_default() += count;
+                }
+            }
+            reply(answer, Ok(view));
+        });
     }
 
     /// Answers once the commit being gathered is durable; at once if there is nothing to wait for.

@@ -318,6 +318,32 @@ pub enum NetDrop {
     EventShed,
 }
 
+impl NetDrop {
+    /// The name in counters and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoLink => "no_link",
+            Self::QueueFull => "queue_full",
+            Self::LinkClosed => "link_closed",
+            Self::RateLimited => "rate_limited",
+            Self::EventsFull => "events_full",
+            Self::Truncated => "truncated",
+            Self::WriteTimeout => "write_timeout",
+            Self::SecondStream => "second_stream",
+            Self::WrongNetwork => "wrong_network",
+            Self::ConnectionDenied => "connection_denied",
+            Self::GossipShed => "gossip_shed",
+            Self::GossipRejected => "bundle_rejected",
+            Self::PublishFailed => "publish_failed",
+            Self::StoreRefused => "store_refused",
+            Self::ServeSkipped => "serve_skipped",
+            Self::LookupShed => "lookup_shed",
+            Self::EventShed => "event_shed",
+        }
+    }
+}
+
 /// A snapshot of the counters.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]

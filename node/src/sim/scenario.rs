@@ -3,6 +3,7 @@
 //! A scenario returns figures (what was measured, bit for bit the same for the same seed) and
 //! targets (what must hold). Wall-clock time is nowhere in them.
 
+mod chat;
 mod first_light;
 
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use crate::cli::progress::Progress;
 use crate::error::Error;
 
 /// Every scenario, in the order of `murmur sim --list`.
-pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight];
+pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight, &chat::Chat];
 
 /// A named claim.
 pub(crate) trait Scenario: Sync {

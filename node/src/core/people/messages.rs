@@ -26,6 +26,8 @@ const MAX_SENT: usize = 20_000;
 const MAX_INBOX: usize = 20_000;
 /// Frames of one contact whose first copy may wait for a slot.
 const FRAMES_AHEAD: usize = 2;
+/// Copies of a frame without data.
+const ACK_COPIES: usize = 2;
 /// Frames with waiting copies beyond which no new frame is begun: the stream is behind.
 const COPIES_AHEAD: usize = 24;
 
@@ -204,7 +206,11 @@ impl<B: Backend> Core<B> {
             let keys = &deposit.target.keys;
             let id = keys.id();
             let holders = directory.holders(&id, deposit.target.holders);
-            let order = keys.holder_order(holders.len());
+            let mut order = keys.holder_order(holders.len());
+            if deposit.frame.carries.is_none() {
+                // What only acknowledges is said again when asked; two copies are enough.
+                order.truncate(ACK_COPIES);
+            }
             let expires = Millis(deposit.target.expires_at);
             let body = self.put_box(now, keys.signing(), expires, deposit.sealed);
             let class = match deposit.frame.class {
@@ -286,6 +292,31 @@ impl<B: Backend> Core<B> {
                 at: now,
             },
         );
+    }
+
+    /// No answer came from a holder: after a node has gone, routes lead over it until the set changes, and a question
+    /// asked once would leave a stored message `sent` for good.
+    pub(in crate::core) fn receipt_lost(
+        &mut self,
+        now: Moment,
+        message: &MessageId,
+        id: &[u8; 32],
+        holder: mix::ShortId,
+    ) {
+        let way = self.way();
+        let waits = self
+            .people
+            .receipts
+            .get(id)
+            .is_some_and(|receipts| receipts.held == 0 && now - receipts.at < way.times(24));
+        if waits {
+            self.fetches.want_receipt(Receipt {
+                message: *message,
+                id: *id,
+                holder,
+                due: now,
+            });
+        }
     }
 
     /// A holder said whether it keeps a box of ours.

@@ -1,8 +1,9 @@
 //! Acknowledgements we owe the peer.
 //!
 //! `Delivered` goes out once and again whenever the peer repeats the message. Nothing repeats a
-//! `Read`, so it goes out three times with growing pauses. `Partial` waits a moment for the rest of
-//! the message to arrive. Not here: what the peer acknowledges to us (`outgoing`). SPEC §7.
+//! `Read`, so it goes out twice. All wait a moment, so that one frame carries what belongs together,
+//! and what has left rides along in the spare room of later frames: a frame of its own costs slots
+//! at both ends. Not here: what the peer acknowledges to us (`outgoing`). SPEC §7.
 
 use super::types::{ConversationParams, MessageId};
 use crate::session::frame::{Ack, AckKind, MAX_ACKS};
@@ -10,7 +11,9 @@ use crate::session::prekey::array;
 
 /// Acknowledgements waiting at once; the oldest goes first when full.
 pub(crate) const MAX_WAITING: usize = 256;
-const READ_COPIES: u8 = 3;
+const READ_COPIES: u8 = 2;
+/// Later frames that an acknowledgement rides along in.
+const RIDES: u8 = 2;
 
 /// One acknowledgement waiting to leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,18 +30,20 @@ pub(crate) struct AckOut {
 pub(crate) struct AckQueue {
     pub(crate) waiting: Vec<AckOut>,
     pub(crate) dropped: u64,
+    /// Left already, with the rides it still has. Not saved: a restart costs only the rides.
+    pub(crate) riding: Vec<(Ack, u8)>,
 }
 
 impl AckQueue {
-    pub(crate) fn delivered(&mut self, now: u64, id: &MessageId, at: u64, slow: bool) {
+    pub(crate) fn delivered(&mut self, due: u64, id: &MessageId, at: u64, slow: bool) {
         let prefix = prefix(id);
         self.waiting
             .retain(|out| !(out.ack.prefix == prefix && is_partial(out)));
-        self.push(prefix, AckKind::Delivered(at), now, 1, slow);
+        self.push(prefix, AckKind::Delivered(at), due, 1, slow);
     }
 
-    pub(crate) fn read(&mut self, now: u64, id: &MessageId, at: u64, slow: bool) {
-        self.push(prefix(id), AckKind::Read(at), now, READ_COPIES, slow);
+    pub(crate) fn read(&mut self, due: u64, id: &MessageId, at: u64, slow: bool) {
+        self.push(prefix(id), AckKind::Read(at), due, READ_COPIES, slow);
     }
 
     /// `bits` of the message are here; said after a pause without further fragments.
@@ -83,6 +88,21 @@ impl AckQueue {
             out.due = now.saturating_add(pause.max(1));
         }
         self.waiting.retain(|out| out.copies > 0);
+        let fresh = taken.clone();
+        for (ack, rides) in &mut self.riding {
+            if taken.len() < MAX_ACKS && !taken.contains(ack) {
+                taken.push(*ack);
+                *rides = rides.saturating_sub(1);
+            }
+        }
+        self.riding
+            .retain(|(ack, rides)| *rides > 0 && !fresh.contains(ack));
+        for ack in fresh {
+            let passing = matches!(ack.kind, AckKind::Partial(_));
+            if !passing && self.riding.len() < MAX_ACKS {
+                self.riding.push((ack, RIDES));
+            }
+        }
         taken
     }
 

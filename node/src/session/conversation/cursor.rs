@@ -42,7 +42,7 @@ impl OutCursor {
         if self.live_left(now, params) == 0 {
             return None;
         }
-        let slot = now / params.live_slot_ms.max(1);
+        let slot = writing_slot(now, params);
         if slot > self.live_slot {
             (self.live_slot, self.live_next) = (slot, 0);
         }
@@ -56,7 +56,7 @@ impl OutCursor {
 
     /// Live places left in the present slot.
     pub(crate) fn live_left(&self, now: u64, params: &ConversationParams) -> u8 {
-        match now / params.live_slot_ms.max(1) > self.live_slot {
+        match writing_slot(now, params) > self.live_slot {
             true => params.live_per_slot,
             // A clock that went back continues in the later slot: no box is ever used twice.
             false => params.live_per_slot.saturating_sub(self.live_next),
@@ -318,16 +318,21 @@ impl InCursor {
             return;
         }
         let slot = now / params.live_slot_ms.max(1);
+        let start = slot.saturating_mul(params.live_slot_ms);
         let end = (slot + 1).saturating_mul(params.live_slot_ms);
         let next = self.slots.entry(slot).or_default().next;
-        // The next slot's first box too when this one is about to end: clocks differ a little.
+        // The next slot's boxes too when this one is about to end: writers are a little ahead.
         let near_end = end.saturating_sub(now) < params.expected_rtt_ms && promised > end;
-        if near_end {
-            self.slots.entry(slot + 1).or_default();
-        }
-        let upcoming = near_end.then_some((slot + 1, 0, 1));
+        let upcoming =
+            near_end.then(|| (slot + 1, self.slots.entry(slot + 1).or_default().next, 0));
+        // And the last slot's, while what was written at its end may still be on its way.
+        let just_over = now.saturating_sub(start) < params.expected_rtt_ms / 2;
+        let passing = slot
+            .checked_sub(1)
+            .filter(|_| just_over)
+            .and_then(|last| Some((last, self.slots.get(&last)?.next, 1)));
         let places = [(slot, next, 0), (slot, next.saturating_add(1), 2)];
-        for (slot, index, priority) in places.into_iter().chain(upcoming) {
+        for (slot, index, priority) in places.into_iter().chain(upcoming).chain(passing) {
             if index >= params.live_per_slot {
                 continue;
             }
@@ -592,6 +597,11 @@ fn alternate(attempts: usize, holders: usize) -> usize {
         1 if holders > 1 => 1 + (attempts / 2) % (holders - 1),
         _ => 0,
     }
+}
+
+/// The live slot to write into: the one in which a frame that leaves now will arrive.
+fn writing_slot(now: u64, params: &ConversationParams) -> u64 {
+    now.saturating_add(params.expected_rtt_ms / 4) / params.live_slot_ms.max(1)
 }
 
 fn holders(series: Series, params: &ConversationParams) -> usize {

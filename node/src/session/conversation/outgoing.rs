@@ -293,12 +293,14 @@ impl OutQueue {
 
 /// The pause after round `rounds`: doubling while the peer is live, else fourfold.
 fn pause(rounds: u8, live: bool, params: &ConversationParams) -> u64 {
-    let base = params.expected_rtt_ms.max(1).saturating_mul(3) / 2;
+    // An answer rarely takes three times its mean; resending sooner would fill the streams with
+    // what has arrived already.
+    let base = params.expected_rtt_ms.max(1).saturating_mul(3);
     let rounds = u32::from(rounds.min(20));
     let (base, shift) = if live {
         (base, rounds)
     } else {
-        (base.saturating_mul(4), 2 * rounds)
+        (base.saturating_mul(2), 2 * rounds)
     };
     base.saturating_mul(1 << shift.min(40)).min(MAX_PAUSE_MS)
 }

@@ -5,7 +5,7 @@
 use zeroize::Zeroizing;
 
 use super::incoming::{Seen, Taken};
-use super::types::{ConversationEvent, Fetched, InBox, MAX_BODY, MessageId};
+use super::types::{ConversationEvent, ConversationParams, Fetched, InBox, MAX_BODY, MessageId};
 use super::{Conversation, INNER_LEN, INNER_VERSION};
 use crate::session::SEALED_LEN;
 use crate::session::frame::{AckKind, FRAME_LEN, Fragment, Frame};
@@ -88,7 +88,8 @@ impl Conversation {
         if seen.read_at.is_none() {
             seen.read_at = Some(now);
             let slow = seen.slow;
-            self.acks.read(now, id, now, slow);
+            self.acks
+                .read(now.saturating_add(ack_pause(&self.params)), id, now, slow);
         }
     }
 
@@ -152,7 +153,12 @@ impl Conversation {
             Taken::Repeated => {
                 self.counters.duplicates += 1;
                 if let Some(seen) = self.incoming.seen(&id).cloned() {
-                    self.acks.delivered(now, &id, seen.received_at, seen.slow);
+                    self.acks.delivered(
+                        now.saturating_add(ack_pause(&self.params)),
+                        &id,
+                        seen.received_at,
+                        seen.slow,
+                    );
                 }
             }
             Taken::Stale => self.counters.duplicates += 1,
@@ -173,7 +179,12 @@ impl Conversation {
             if let Some(seen) = self.incoming.seen(&id) {
                 // It came through another conversation meanwhile.
                 let received_at = seen.received_at;
-                self.acks.delivered(now, &id, received_at, slow);
+                self.acks.delivered(
+                    now.saturating_add(ack_pause(&self.params)),
+                    &id,
+                    received_at,
+                    slow,
+                );
                 continue;
             }
             self.incoming.remember(Seen {
@@ -182,7 +193,8 @@ impl Conversation {
                 read_at: None,
                 slow,
             });
-            self.acks.delivered(now, &id, now, slow);
+            self.acks
+                .delivered(now.saturating_add(ack_pause(&self.params)), &id, now, slow);
             events.push(ConversationEvent::Message {
                 id,
                 body,
@@ -197,4 +209,9 @@ fn read_inner(id: &MessageId, plain: &[u8]) -> Option<(u64, Vec<u8>)> {
     let (head, body) = plain.split_at_checked(INNER_LEN)?;
     let sound = head[0] == INNER_VERSION && head[1..17] == *id && body.len() <= MAX_BODY;
     sound.then(|| (u64::from_le_bytes(array(&head[17..])), body.to_vec()))
+}
+
+/// How long an acknowledgement waits for company.
+fn ack_pause(params: &ConversationParams) -> u64 {
+    params.expected_rtt_ms / 8
 }

@@ -275,6 +275,7 @@ impl Saved {
                 delivered: self.delivered.into_iter().map(Into::into).collect(),
             },
             acks: AckQueue {
+                riding: Vec::new(),
                 waiting: self.acks.into_iter().map(load_ack).collect::<Option<_>>()?,
                 dropped: 0,
             },
