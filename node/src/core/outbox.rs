@@ -198,7 +198,9 @@ impl<B: Backend> Core<B> {
             Class::Fast | Class::Slow => params.mixing_hops,
         };
         // A holder that answers is one of our live peers, and the route counts only those besides it.
-        let min_live = params.min_live.saturating_sub(u32::from(from != self.short));
+        let min_live = params
+            .min_live
+            .saturating_sub(u32::from(from != self.short));
         mix::route::draw(
             flock.as_ref(),
             usize::from(hops),
