@@ -1,6 +1,7 @@
 //! `chat`: twenty nodes, a conversation from each, nobody away and nothing lost: what a chat message
 //! takes over 60 ms links, and whether the streams keep up.
 
+use dht::network::NetworkParams;
 use mix::time::Span;
 use rand_core::Rng;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::cli::progress::Progress;
 use crate::error::Error;
 use crate::sim::link::LinkModel;
 use crate::sim::metrics::{quantile, sum};
-use crate::sim::world::{World, WorldConfig};
+use crate::sim::world::{Letter, World, WorldConfig};
 use crate::view::MessageState;
 
 const NODES: usize = 20;
@@ -92,6 +93,7 @@ impl Scenario for Chat {
             "slower_than_5_s",
             latencies.iter().filter(|ms| **ms > 5_000).count(),
         );
+        figures.add("slow", slow(&world, &letters));
         figures.add("greeting_s", seconds(greeting));
         let counters: Vec<_> = (0..world.len())
             .map(|index| world.counters(index))
@@ -111,6 +113,39 @@ impl Scenario for Chat {
         outcome.want("all_read", "read", MESSAGES);
         Ok(outcome)
     }
+}
+
+/// The lives of messages that took over five seconds: who, where in a live slot it was submitted, and
+/// seconds from there to each state.
+fn slow(world: &World, letters: &[Letter]) -> Vec<String> {
+    let slot = NetworkParams::local().live_slot_ms;
+    let late = letters
+        .iter()
+        .filter(|one| world.latency_ms(one).is_some_and(|ms| ms > 5_000));
+    late.filter_map(|letter| {
+        let view = world.message(letter)?;
+        let from = view.history.first()?.at;
+        let steps: Vec<String> = view
+            .history
+            .iter()
+            .skip(1)
+            .map(|step| {
+                format!(
+                    "{:?} {:.1}",
+                    step.state,
+                    seconds(step.at.saturating_sub(from))
+                )
+            })
+            .collect();
+        Some(format!(
+            "{}→{} slot+{:.1}: {}",
+            letter.from,
+            letter.to,
+            seconds(from % slot),
+            steps.join(", ")
+        ))
+    })
+    .collect()
 }
 
 fn below(rng: &mut impl Rng, bound: usize) -> usize {
