@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 pub const FILE_NAME: &str = "murmur.toml";
 
 /// The log filter without any setting: no peer, route, mailbox or address appears at these levels.
-pub const DEFAULT_LOG: &str = "warn,murmuration=info,node=info,libp2p=warn";
+pub const DEFAULT_LOG: &str = "warn,murmuration=info,node=info,libp2p=warn,libp2p_kad=error";
 
 /// Everything a node is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use crate::core::{Commit, KeyFile, StoredKey};
 
 const MAGIC: [u8; 4] = *b"MKF1";
 const TAG_LEN: usize = 16;
+/// Bytes before the sealed key: magic 4, epoch 4, its length 2.
+const HEAD_LEN: u64 = 10;
 /// Longest sealed key accepted when reading; a real one is far shorter.
 const MAX_SEALED: usize = 1024;
 
@@ -30,7 +32,14 @@ pub struct Disk<B> {
 #[derive(Debug)]
 struct KeyFiles {
     dir: PathBuf,
-    open: BTreeMap<u32, File>,
+    open: BTreeMap<u32, Open>,
+}
+
+/// An epoch's file and where its last whole tag ends.
+#[derive(Debug)]
+struct Open {
+    file: File,
+    end: u64,
 }
 
 impl<B: Backend> Disk<B> {
@@ -112,25 +121,36 @@ impl KeyFiles {
             file.sync_all()?;
             fs::rename(&fresh, &path)?;
             File::open(&self.dir)?.sync_all()?;
-            private().append(true).open(&path)
+            private().read(true).append(true).open(&path)
         };
         let file = write().map_err(|cause| failed("write", &path, &cause))?;
-        self.open.insert(epoch, file);
+        let end = HEAD_LEN + u64::from(len);
+        self.open.insert(epoch, Open { file, end });
         Ok(())
     }
 
     fn append(&mut self, epoch: u32, tags: &[[u8; TAG_LEN]]) -> Result<(), BackendError> {
         let path = self.path(epoch);
         if let std::collections::btree_map::Entry::Vacant(slot) = self.open.entry(epoch) {
-            let file = private().append(true).open(&path);
-            slot.insert(file.map_err(|cause| failed("open", &path, &cause))?);
+            let file = match private().read(true).append(true).open(&path) {
+                // The key was erased meanwhile; its tags guard nothing any more.
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                file => file.map_err(|cause| failed("open", &path, &cause))?,
+            };
+            let end = whole(&file).map_err(|cause| failed("read", &path, &cause))?;
+            slot.insert(Open { file, end });
         }
-        let Some(file) = self.open.get_mut(&epoch) else {
+        let Some(open) = self.open.get_mut(&epoch) else {
             return Ok(());
         };
-        file.write_all(tags.as_flattened())
-            .and_then(|()| file.sync_data())
-            .map_err(|cause| failed("append to", &path, &cause))
+        // Cuts what a failed or torn write left: tags after it would be read out of step.
+        open.file
+            .set_len(open.end)
+            .and_then(|()| open.file.write_all(tags.as_flattened()))
+            .and_then(|()| open.file.sync_data())
+            .map_err(|cause| failed("append to", &path, &cause))?;
+        open.end += u64::try_from(tags.as_flattened().len()).unwrap_or(0);
+        Ok(())
     }
 
     fn erase(&mut self, epoch: u32) -> Result<(), BackendError> {
@@ -155,6 +175,16 @@ impl KeyFiles {
     fn path(&self, epoch: u32) -> PathBuf {
         self.dir.join(format!("{epoch:010}.epoch"))
     }
+}
+
+/// Where the last whole tag of a file ends.
+fn whole(file: &File) -> std::io::Result<u64> {
+    use std::os::unix::fs::FileExt;
+    let mut head = [0; 10];
+    file.read_exact_at(&mut head, 0)?;
+    let start = HEAD_LEN + u64::from(u16::from_le_bytes([head[8], head[9]]));
+    let tags = file.metadata()?.len().saturating_sub(start);
+    Ok(start + tags / TAG_LEN as u64 * TAG_LEN as u64)
 }
 
 /// Reads one file; a file that is no key file is an error that names it, an unfinished one is not.
@@ -205,3 +235,6 @@ fn failed(what: &'static str, path: &Path, cause: &std::io::Error) -> BackendErr
         _ => BackendError::Io { path, source },
     }
 }
+
+#[cfg(test)]
+mod tests;

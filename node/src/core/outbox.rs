@@ -258,10 +258,12 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    /// When a live deposit may be forgotten: two slots after its own.
+    /// When a live deposit may be forgotten: two slots after its own, on the edge of a slot like those
+    /// of conversations.
     pub(super) fn live_expiry(&self, now: Moment) -> Millis {
-        let slot = self.config.params.live_slot_ms;
-        millis(now).plus(slot.saturating_mul(3))
+        let slot = self.config.params.live_slot_ms.max(1);
+        let written = (now.as_millis() + self.usual_rtt_ms() / 4) / slot;
+        Millis((written + 3).saturating_mul(slot))
     }
 
     /// When a parked deposit may be forgotten.

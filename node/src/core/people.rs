@@ -8,7 +8,7 @@ mod contacts;
 mod greeting;
 mod messages;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mix::time::Moment;
 use storage::backend::Backend;
@@ -90,6 +90,8 @@ pub(super) struct People {
     order: u64,
     inbox: BTreeMap<u64, Received>,
     inbox_seq: u64,
+    /// Ids of what is in the inbox: the same message may come through two conversations.
+    received: BTreeSet<MessageId>,
     receipts: BTreeMap<[u8; 32], BoxReceipts>,
     greetings: greeting::Greetings,
     pub(super) root_mismatches: u64,
@@ -128,6 +130,7 @@ impl<B: Backend> Core<B> {
         for (_, bytes) in self.read_state(key::INBOX)? {
             let message: Received = decode(&bytes, "message")?;
             self.people.inbox_seq = self.people.inbox_seq.max(message.seq);
+            self.people.received.insert(message.id);
             self.people.inbox.insert(message.seq, message);
         }
         self.load_greetings(now)
@@ -205,7 +208,7 @@ impl<B: Backend> Core<B> {
 
     /// A frame and its acknowledgement, there and back in the mean: each waits for a slot of the
     /// payload stream, for the hops to the holder, the crossover, and the hops from it.
-    fn usual_rtt_ms(&self) -> u64 {
+    pub(super) fn usual_rtt_ms(&self) -> u64 {
         let params = &self.config.params;
         let delays = 2 * u64::from(params.mixing_hops) + 1;
         let hop = params.hold_ms + params.delay_ms.first().copied().unwrap_or_default();

@@ -199,7 +199,9 @@ impl<B: Backend> Core<B> {
             .map(|message| message.seq)
             .collect();
         for seq in received {
-            self.people.inbox.remove(&seq);
+            if let Some(gone) = self.people.inbox.remove(&seq) {
+                self.people.received.remove(&gone.id);
+            }
             self.delete_state(&key::of(key::INBOX, &seq.to_be_bytes()));
         }
         self.people.contacts.remove(&id);

@@ -469,6 +469,10 @@ impl<B: Backend> Core<B> {
                 talk.conversation.note_seen(&id, received_at);
             }
         }
+        if !self.people.received.insert(id) {
+            // Through another conversation, before a restart perhaps; acknowledged all the same.
+            return;
+        }
         if self.people.inbox.len() >= MAX_INBOX {
             let oldest = self.people.inbox.iter().find(|(_, message)| message.acked);
             // With none acknowledged the oldest of all goes: new words beat old ones nobody read.
@@ -476,7 +480,9 @@ impl<B: Backend> Core<B> {
                 .or_else(|| self.people.inbox.iter().next())
                 .map(|(seq, _)| *seq);
             if let Some(seq) = oldest {
-                self.people.inbox.remove(&seq);
+                if let Some(gone) = self.people.inbox.remove(&seq) {
+                    self.people.received.remove(&gone.id);
+                }
                 self.delete_state(&key::of(key::INBOX, &seq.to_be_bytes()));
             }
         }
