@@ -102,7 +102,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub messages: u32,
     /// Keep running for at least this many seconds.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=86_400))]
     pub seconds: Option<u64>,
     /// Print one JSON object instead of progress and tables.
     #[arg(skip)]

@@ -54,6 +54,8 @@ use crate::view::{Event, MessageState};
 const TICK: Span = Span::from_millis(50);
 /// Events nobody has taken yet; the oldest goes first.
 const MAX_EVENTS: usize = 4096;
+/// Bits by which a full holder asks more of a stamp than an empty one.
+const STAMP_STEPS: u8 = 2;
 /// Own loops still on their way; far more than any profile has under way.
 const MAX_LOOPS: usize = 1024;
 
@@ -197,7 +199,11 @@ impl<B: Backend> Core<B> {
                 quota_bytes: config.quota_bytes,
                 inbox_cap: u16::try_from(params.inbox_cap).unwrap_or(u16::MAX),
                 max_wait_ms: u32::try_from(params.max_wait_ms).unwrap_or(u32::MAX),
-                effort: params.effort,
+                // A holder asks more the fuller it is; senders always bring what a full one asks.
+                effort: params.effort.saturating_sub(STAMP_STEPS),
+                max_ttl_ms: params
+                    .day_ms
+                    .saturating_mul(u64::from(params.parked_days) + 2),
                 ..MailboxConfig::new(network.0)
             },
             millis(now),

@@ -25,11 +25,17 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
     let progress = Progress::new(args.json);
     let nodes = usize::try_from(args.nodes).unwrap_or(usize::MAX);
     let messages = usize::try_from(args.messages).unwrap_or(usize::MAX);
-    let outcome = tokio::time::timeout(
-        limit,
-        plan::play(nodes, messages, at_least, &clock, &progress),
-    )
-    .await;
+    // Dropping the play drops the mesh and its directories, keys included.
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(
+            limit,
+            plan::play(nodes, messages, at_least, &clock, &progress),
+        ) => outcome,
+        () = interrupted() => {
+            progress.finish();
+            return Err(Error::new(ErrorKind::Deadline, "the demo was interrupted", "run it again"));
+        }
+    };
     progress.finish();
     let Ok(report) = outcome else {
         return Err(Error::new(
@@ -45,6 +51,20 @@ pub(crate) async fn run(args: &DemoArgs, out: &mut Out) -> Result<u8, Error> {
         report.print(out)?;
     }
     Ok(u8::from(!report.ok()))
+}
+
+/// Ends when the user or the system asks the process to stop.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Seconds after which something is wrong: twice what a quiet two-core machine needs.

@@ -82,8 +82,8 @@ impl<B: Backend> Disk<B> {
         for entry in listing {
             let path = entry.map_err(|cause| failed("read", &dir, &cause))?.path();
             match path.extension().and_then(|ext| ext.to_str()) {
-                Some("epoch") => keys.extend(load(&path)?),
-                // Left by a crash between write and rename: never in effect.
+                Some("epoch") => keys.push(load(&path)?),
+                // Left by a crash between write and rename, or while erasing: not in effect.
                 Some("new") => {
                     fs::remove_file(&path).map_err(|cause| failed("remove", &path, &cause))?;
                 }
@@ -156,14 +156,21 @@ impl KeyFiles {
     fn erase(&mut self, epoch: u32) -> Result<(), BackendError> {
         self.open.remove(&epoch);
         let path = self.path(epoch);
-        // Overwriting the sealed key is a courtesy on disks that write in place; unlinking it and
-        // the vault's seal are what the promise rests on.
+        let gone = path.with_extension("new");
+        // Renamed first: a crash on the way leaves a name that the next start removes. Overwriting
+        // the sealed key is a courtesy on disks that write in place; unlinking it and the vault's
+        // seal are what the promise rests on.
         let wipe = || -> std::io::Result<()> {
-            let len = fs::metadata(&path)?.len().min(4096);
-            let mut file = OpenOptions::new().write(true).open(&path)?;
+            match fs::rename(&path, &gone) {
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
+            File::open(&self.dir)?.sync_all()?;
+            let len = fs::metadata(&gone)?.len().min(4096);
+            let mut file = OpenOptions::new().write(true).open(&gone)?;
             file.write_all(&vec![0; usize::try_from(len).unwrap_or(0)])?;
             file.sync_data()?;
-            fs::remove_file(&path)?;
+            fs::remove_file(&gone)?;
             File::open(&self.dir)?.sync_all()
         };
         match wipe() {
@@ -187,18 +194,16 @@ fn whole(file: &File) -> std::io::Result<u64> {
     Ok(start + tags / TAG_LEN as u64 * TAG_LEN as u64)
 }
 
-/// Reads one file; a file that is no key file is an error that names it, an unfinished one is not.
-fn load(path: &Path) -> Result<Option<StoredKey>, BackendError> {
+/// Reads one file; one that is no key file is an error that names it.
+fn load(path: &Path) -> Result<StoredKey, BackendError> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(|cause| failed("read", path, &cause))?;
-    parse(&bytes)
-        .map(Some)
-        .ok_or_else(|| BackendError::Corrupt {
-            path: path.to_owned(),
-            detail: "not an epoch file of this version".to_owned(),
-        })
+    parse(&bytes).ok_or_else(|| BackendError::Corrupt {
+        path: path.to_owned(),
+        detail: "not an epoch file of this version".to_owned(),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Option<StoredKey> {

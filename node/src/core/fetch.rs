@@ -136,7 +136,12 @@ impl<B: Backend> Core<B> {
         };
         let purpose = ask.purpose.clone();
         let Some(wait_ms) = self.ask(now, ask) else {
-            self.counters.not_sent += 1;
+            // Its holder has left: asked elsewhere later. The slot is filled all the same.
+            self.lost(now, purpose);
+            match self.dummy(now).and_then(|dummy| self.ask(now, dummy)) {
+                Some(_) => self.counters.cover += 1,
+                None => self.counters.not_sent += 1,
+            }
             return;
         };
         if real {

@@ -102,7 +102,11 @@ impl<T> Journal<T> {
 
     /// The commit that the latest write will be part of; none if all is durable.
     pub(super) fn pending(&self) -> Option<u64> {
-        if !self.batch.is_empty() || !self.keys.is_empty() || !self.waiting.is_empty() {
+        let for_next = self
+            .waiting
+            .back()
+            .is_some_and(|(due, _)| *due == self.next);
+        if !self.batch.is_empty() || !self.keys.is_empty() || for_next {
             return Some(self.next);
         }
         self.in_flight.as_ref().map(|flight| flight.seq)

@@ -22,6 +22,8 @@ use super::{Core, MAX_LOOPS, millis};
 
 /// Deposits that may wait in one rank.
 const MAX_WAITING: usize = 256;
+/// One slot in so many carries the slow class.
+const SLOW_ONE_IN: usize = 16;
 /// Draws of a route before its first hop counts as unreachable.
 const DRAWS: usize = 64;
 
@@ -42,6 +44,8 @@ pub(super) struct Deposit {
     pub(super) holder: ShortId,
     pub(super) class: Class,
     pub(super) body: Box<[u8; BODY_LEN]>,
+    /// The epoch its operation names: holders take it until the end of the next one.
+    pub(super) made_in: u32,
     /// The messages that count as sent once it has left.
     pub(super) carries: Vec<MessageId>,
     /// Whose frame it is, for counting what is under way.
@@ -85,8 +89,14 @@ impl Outbox {
         self.shed
     }
 
-    fn pop(&mut self) -> Option<Deposit> {
-        self.ranks.iter_mut().find_map(VecDeque::pop_front)
+    /// The most urgent deposit of a slot's class.
+    fn pop(&mut self, slow: bool) -> Option<Deposit> {
+        self.ranks.iter_mut().find_map(|queue| {
+            let at = queue
+                .iter()
+                .position(|one| (one.class == Class::Slow) == slow)?;
+            queue.remove(at)
+        })
     }
 
     fn put_back(&mut self, deposit: Deposit) {
@@ -100,23 +110,33 @@ impl<B: Backend> Core<B> {
         if !self.ready.can_route() {
             return;
         }
-        let Some(deposit) = self.outbox.pop() else {
-            if self.send_cover(now).is_some() {
-                self.counters.cover += 1;
-            } else {
-                self.counters.not_sent += 1;
-            }
+        // The class is the slot's, drawn before anyone looks at what waits: a relay reads it, and
+        // cover of both classes keeps it from telling what is real.
+        let slow = self.below(SLOW_ONE_IN) == 0;
+        let epoch = self.epoch(now);
+        let Some(directory) = self.directory(now) else {
             return;
         };
-        if self
-            .send_box(now, &deposit.holder, deposit.class, &deposit.body)
-            .is_some()
-        {
-            self.counters.real += 1;
-            self.mark_sent(now, &deposit.carries);
+        while let Some(deposit) = self.outbox.pop(slow) {
+            let known = directory.by_short(&deposit.holder).is_some();
+            if !known || deposit.made_in.saturating_add(1) < epoch {
+                // Its holder has left or would refuse it; whoever made it makes another.
+                self.outbox.shed += 1;
+                continue;
+            }
+            let sent = self.send_box(now, &deposit.holder, deposit.class, &deposit.body);
+            if sent.is_some() {
+                self.counters.real += 1;
+                self.mark_sent(now, &deposit.carries);
+                return;
+            }
+            self.outbox.put_back(deposit);
+            break;
+        }
+        if self.send_cover(now, slow).is_some() {
+            self.counters.cover += 1;
         } else {
             self.counters.not_sent += 1;
-            self.outbox.put_back(deposit);
         }
     }
 
@@ -214,20 +234,20 @@ impl<B: Backend> Core<B> {
     }
 
     /// A deposit nobody will ever fetch, alike in everything that can be seen.
-    fn send_cover(&mut self, now: Moment) -> Option<()> {
+    fn send_cover(&mut self, now: Moment, slow: bool) -> Option<()> {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let key = SigningKey::from_bytes(&seed);
         let id = key.verifying_key().to_bytes();
-        let live = u64::from(self.config.params.live_holders);
-        let parked = u64::from(self.config.params.parked_holders);
-        let directory = self.directory(now)?;
-        let holders = directory.holders(&id, usize::try_from(live.max(parked)).unwrap_or(1));
+        // Where a live deposit would go, whose expiry it carries.
+        let k = usize::from(self.config.params.live_holders);
+        let holders = self.directory(now)?.holders(&id, k);
         let holder = *holders.get(self.below(holders.len()))?;
         let mut sealed = Box::new([0; SEALED_LEN]);
         self.rng.fill_bytes(sealed.as_mut_slice());
         let body = self.put_box(now, &key, self.live_expiry(now), sealed);
-        self.send_box(now, &holder, Class::Fast, &body)
+        let class = if slow { Class::Slow } else { Class::Fast };
+        self.send_box(now, &holder, class, &body)
     }
 
     /// A stamped and signed deposit into a pairwise box.

@@ -15,6 +15,7 @@ pub(super) mod key {
     pub(crate) const CONTACT: &str = "contact/";
     pub(crate) const CONVERSATION: &str = "conversation/";
     pub(crate) const PREKEY: &str = "prekey/";
+    pub(crate) const HELLO: &str = "hello/";
     pub(crate) const BEAT: &str = "beat/";
     pub(crate) const SENT: &str = "sent/";
     pub(crate) const INBOX: &str = "inbox/";

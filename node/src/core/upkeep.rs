@@ -289,8 +289,11 @@ impl<B: Backend> Core<B> {
             }
         }
         let at = now.as_millis();
+        // Two changes in one millisecond still have an order.
+        let last = self.keys.descriptor.as_ref().map(|one| one.fields().seq);
+        let seq = last.map_or(at, |last| at.max(last.saturating_add(1)));
         let fields = DescriptorFields {
-            seq: at,
+            seq,
             valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
             valid_until: at + DESCRIPTOR_LIFE_MS,
             capability: self.capability(),

@@ -226,7 +226,13 @@ impl<B: Backend> Core<B> {
         {
             return None;
         }
-        let name = format!("guest-{}", &hex(&id)[..8]);
+        // Short names can be forged by making keys; a taken one grows.
+        let hex = hex(&id);
+        let taken = |name: &String| self.people.contacts.values().any(|one| one.name == *name);
+        let name = (8..=hex.len())
+            .map(|digits| format!("guest-{}", &hex[..digits]))
+            .find(|name| !taken(name))
+            .unwrap_or_else(|| format!("guest-{hex}"));
         let contact = Contact {
             id,
             name,
@@ -328,7 +334,11 @@ pub(super) fn contact_id(key: &ContactKey) -> ContactId {
 }
 
 fn check_name(name: &str, what: &str) -> Result<(), RequestError> {
-    let printable = name.chars().all(|letter| !letter.is_control());
+    // Marks that turn or hide letters make one name look like another.
+    let hidden = |letter: char| matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+    let printable = name
+        .chars()
+        .all(|letter| !letter.is_control() && !hidden(letter));
     if name.trim().is_empty() || name.len() > MAX_NAME || !printable {
         return Err(RequestError::new(
             RequestErrorKind::Invalid,

@@ -46,6 +46,8 @@ pub(super) struct Greetings {
     hellos: BTreeMap<ContactId, Tries>,
     /// When each greeter was last answered.
     answered: BTreeMap<ConversationId, Moment>,
+    /// Hellos taken, and the day of their inbox.
+    accepted: BTreeMap<ConversationId, u32>,
     /// First day whose inbox is read: days before the start are read once.
     read_from: u32,
 }
@@ -95,6 +97,17 @@ impl<B: Backend> Core<B> {
                 .greetings
                 .prekeys
                 .insert(place, PrekeySecret::from_bytes(bytes));
+        }
+        for (name, bytes) in self.read_state(key::HELLO)? {
+            let id = name
+                .strip_prefix(key::HELLO)
+                .and_then(super::super::records::unhex16);
+            let day: Option<[u8; 4]> = bytes.as_slice().try_into().ok();
+            let (Some(id), Some(day)) = (id, day) else {
+                return Err(damaged("hello"));
+            };
+            let day = u32::from_le_bytes(day);
+            self.people.greetings.accepted.insert(id, day);
         }
         let today = self.day(now);
         self.people.greetings.read_from = today.saturating_sub(self.config.params.parked_days);
@@ -296,8 +309,9 @@ impl<B: Backend> Core<B> {
         match read {
             Ok(hello) => {
                 let id = hello.secrets.id();
-                if !self.people.talks.contains_key(&id) {
-                    self.accept_hello(now, hello);
+                let known = self.people.talks.contains_key(&id);
+                if !known && !self.people.greetings.accepted.contains_key(&id) {
+                    self.accept_hello(now, reader.day, hello);
                 } else if self.people.greetings.may_answer_again(now, id, self.way()) {
                     // Not just another copy: the peer has not had our answer.
                     if let Some(talk) = self.people.talks.get_mut(&id) {
@@ -309,7 +323,7 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    fn accept_hello(&mut self, now: Moment, hello: HelloIn) {
+    fn accept_hello(&mut self, now: Moment, day: u32, hello: HelloIn) {
         let Some(contact) = self.guest(&hello.from) else {
             self.counters.hellos_bad += 1;
             return;
@@ -328,6 +342,10 @@ impl<B: Backend> Core<B> {
             },
         );
         self.people.greetings.answered.insert(id, now);
+        // Remembered as long as its inbox can be read again, whatever becomes of the conversation:
+        // beginning it anew would use its boxes twice.
+        self.people.greetings.accepted.insert(id, day);
+        self.write_state(&key::of(key::HELLO, &id), &day.to_le_bytes());
         self.people.greetings.wanted.remove(&contact);
         self.choose_talk(now, &contact);
         // A contact that greets again and again may not fill us up: all but the newest of its
@@ -376,7 +394,12 @@ impl<B: Backend> Core<B> {
         let before = self.active_talk(contact);
         let talks = self.talks_of(contact);
         let is_own = |id: &ConversationId| self.people.talks.get(id).is_some_and(|talk| talk.ours);
-        let ours = talks.iter().copied().find(|id| is_own(id));
+        let since = |id: &ConversationId| self.people.talks.get(id).map(|talk| talk.since);
+        let ours = talks
+            .iter()
+            .copied()
+            .filter(|id| is_own(id))
+            .max_by_key(since);
         // The newest of the peer's hellos: an older one belongs to a state it has lost.
         let theirs = talks
             .iter()
@@ -528,6 +551,7 @@ impl<B: Backend> Core<B> {
                     holder: *holder,
                     class: Class::Fast,
                     body: body.clone(),
+                    made_in: epoch,
                     carries: Vec::new(),
                     contact: None,
                 });
@@ -571,6 +595,18 @@ impl<B: Backend> Core<B> {
             self.delete_state(&prekey_key(place));
         }
         self.forget_readers_before(oldest);
+        let past: Vec<ConversationId> = self
+            .people
+            .greetings
+            .accepted
+            .iter()
+            .filter(|(_, day)| **day < oldest)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in past {
+            self.people.greetings.accepted.remove(&id);
+            self.delete_state(&key::of(key::HELLO, &id));
+        }
     }
 
     fn offer_prekey(&mut self, now: Moment, address: usize, day: u32) {
@@ -633,11 +669,13 @@ impl<B: Backend> Core<B> {
             stamp,
         );
         let body = op.encode();
+        let epoch = self.epoch(now);
         let deposits = missing.into_iter().map(|holder| Deposit {
             rank: Rank::Idle,
             holder,
             class: Class::Fast,
             body: body.clone(),
+            made_in: epoch,
             carries: Vec::new(),
             contact: None,
         });

@@ -44,6 +44,13 @@ impl<B: Backend> Core<B> {
                 "send it in parts",
             ));
         }
+        if request.body.is_empty() {
+            return Err(RequestError::new(
+                RequestErrorKind::Invalid,
+                "the message is empty",
+                "write something after the name, or pipe it in",
+            ));
+        }
         let contact = self.contact_named(&request.to)?;
         let mut hasher = blake3::Hasher::new_derive_key("murmuration/v1/idempotent-request");
         hasher.update(&contact).update(&request.body);
@@ -81,13 +88,13 @@ impl<B: Backend> Core<B> {
         let mut id = [0; 16];
         rand_core::Rng::fill_bytes(&mut self.rng, &mut id);
 
-        if let Some(conversation) = self.active_talk(&contact) {
-            if let Some(talk) = self.people.talks.get_mut(&conversation) {
-                talk.conversation
-                    .submit(at, id, &request.body, class, deadline)
-                    .map_err(refusal)?;
-            }
-            self.save_talk(&conversation);
+        let active = self.active_talk(&contact);
+        let talk = active.and_then(|active| self.people.talks.get_mut(&active));
+        if let (Some(active), Some(talk)) = (active, talk) {
+            talk.conversation
+                .submit(at, id, &request.body, class, deadline)
+                .map_err(refusal)?;
+            self.save_talk(&active);
         } else {
             // No hello has left yet: the body waits with the contact.
             self.hold_until_greeted(&contact, id, request.body, request.slow, deadline)?;
@@ -212,6 +219,7 @@ impl<B: Backend> Core<B> {
                 order.truncate(ACK_COPIES);
             }
             let expires = Millis(deposit.target.expires_at);
+            let epoch = self.epoch(now);
             let body = self.put_box(now, keys.signing(), expires, deposit.sealed);
             let class = match deposit.frame.class {
                 conversation::Class::Fast => Class::Fast,
@@ -235,6 +243,7 @@ impl<B: Backend> Core<B> {
                     holder: *holder,
                     class,
                     body: body.clone(),
+                    made_in: epoch,
                     carries: if copy == 0 {
                         carries.clone()
                     } else {
