@@ -70,13 +70,17 @@ impl AckQueue {
         self.waiting.iter().map(|out| out.due)
     }
 
-    /// Takes up to eight that are due.
-    pub(crate) fn take(&mut self, now: u64, params: &ConversationParams) -> Vec<Ack> {
+    /// Takes up to eight that are due; with `riding`, in a frame that leaves anyway, also those that
+    /// still wait for company.
+    pub(crate) fn take(&mut self, now: u64, riding: bool, params: &ConversationParams) -> Vec<Ack> {
         let mut taken = Vec::new();
         for out in self
             .waiting
             .iter_mut()
-            .filter(|out| out.due <= now)
+            .filter(|out| {
+                let company = riding && out.round == 0 && !is_partial(out);
+                out.due <= now || company
+            })
             .take(MAX_ACKS)
         {
             taken.push(out.ack);

@@ -120,7 +120,7 @@ impl Track {
     /// place is about to end, so that no moment passes without one there.
     fn is_free(&self, now: u64, params: &ConversationParams) -> bool {
         self.flight.is_none_or(|flight| {
-            let waits = flight.ends > flight.since && self.plan.wait_ms > 0;
+            let waits = flight.ends > flight.since;
             waits
                 && !self.renewed
                 && self.plan.priority <= 1

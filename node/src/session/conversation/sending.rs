@@ -134,7 +134,7 @@ impl Conversation {
             None if self.acks.due(now) && self.acks.all_slow(now) => Class::Slow,
             None => Class::Fast,
         };
-        let acks = self.acks.take(now, &self.params);
+        let acks = self.acks.take(now, picked.is_some(), &self.params);
         if self.promising && self.params.live_window_ms > 0 && !self.retired {
             self.promised_until = now.saturating_add(self.params.live_window_ms);
         }
