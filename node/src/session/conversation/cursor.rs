@@ -367,8 +367,8 @@ impl InCursor {
         if self.catching_up && attempts < CATCH_UP_ASKS {
             return (attempts % params.parked_holders.max(1), 0);
         }
-        if attempts % 4 == 3 {
-            return (1 + (attempts / 4) % others, 0);
+        if attempts % 3 == 2 {
+            return (1 + (attempts / 3) % others, 0);
         }
         (
             alternate(self.lost(series), params.parked_holders),

@@ -291,17 +291,14 @@ impl OutQueue {
     }
 }
 
-/// The pause after round `rounds`: doubling while the peer is live, else fourfold.
+/// The pause after round `rounds`: doubling, and three times as long for what was parked.
 fn pause(rounds: u8, live: bool, params: &ConversationParams) -> u64 {
-    // An answer rarely takes three times its mean; resending sooner would fill the streams with
-    // what has arrived already.
-    let base = params.expected_rtt_ms.max(1).saturating_mul(3);
-    let rounds = u32::from(rounds.min(20));
-    let (base, shift) = if live {
-        (base, rounds)
-    } else {
-        (base.saturating_mul(2), 2 * rounds)
-    };
+    // An answer rarely takes twice its mean; resending sooner would fill the streams with what has
+    // arrived already.
+    let base = params.expected_rtt_ms.max(1).saturating_mul(2);
+    let shift = u32::from(rounds.min(20));
+    // What lies parked waits for its reader: less haste.
+    let base = if live { base } else { base.saturating_mul(3) };
     base.saturating_mul(1 << shift.min(40)).min(MAX_PAUSE_MS)
 }
 
