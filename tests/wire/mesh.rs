@@ -44,6 +44,14 @@ pub(crate) struct Mesh {
     keys: Arc<Mutex<BTreeMap<(usize, u32), EpochKey>>>,
 }
 
+/// The demo's network with a slow class no slower than the fast one: cover travels in both, and a
+/// capture ends before ten-second delays do.
+fn params(genesis: Moment) -> NetworkParams {
+    let mut params = NetworkParams::demo(genesis);
+    params.delay_ms[2] = params.delay_ms[0];
+    params
+}
+
 impl Mesh {
     /// Starts one node per profile, each from a directory of its own.
     pub(crate) async fn start(profiles: &[Profile]) -> Self {
@@ -60,7 +68,7 @@ impl Mesh {
         });
         let mut mesh = Self {
             root: tempfile::tempdir().unwrap(),
-            params: NetworkParams::demo(genesis),
+            params: params(genesis),
             genesis,
             nodes: Vec::new(),
             ids: Vec::new(),
