@@ -402,14 +402,6 @@ impl<B: Backend> Core<B> {
         conversation: ConversationId,
         events: Vec<ConversationEvent>,
     ) {
-        let Some(contact) = self
-            .people
-            .talks
-            .get(&conversation)
-            .map(|talk| talk.contact)
-        else {
-            return;
-        };
         for event in events {
             match event {
                 ConversationEvent::Established { .. } => self.established(now, conversation),
@@ -452,7 +444,6 @@ impl<B: Backend> Core<B> {
             }
         }
         self.save_talk(&conversation);
-        let _ = contact;
     }
 
     fn receive(
