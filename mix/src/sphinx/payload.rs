@@ -1,13 +1,17 @@
 //! The wide block: LIONESS over the 1,819 bytes of delta, from ChaCha20 and keyed BLAKE3, four rounds. In place. SPEC.md §5;
 //! Anderson and Biham 1996.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::geometry::{DELTA_LEN, PAYLOAD_KEY_LEN};
 
-const CONTEXT: &str = "murmuration/v1/lioness";
+static CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("murmuration/v1/lioness"));
 /// The left half is as long as a stream key and a hash.
 const LEFT: usize = 32;
 
@@ -17,7 +21,7 @@ pub(super) struct Lioness([[u8; LEFT]; 4]);
 
 impl Lioness {
     pub(super) fn new(key: &[u8; PAYLOAD_KEY_LEN]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT);
         hasher.update(key);
         let mut reader = hasher.finalize_xof();
         let mut keys = [[0; LEFT]; 4];
