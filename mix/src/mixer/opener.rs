@@ -19,33 +19,33 @@ pub struct Opener {
     pub(super) keys: Keys,
 }
 
-/// Packets that were opened, on their way into the mixer.
-pub struct Opened {
-    pub(super) at: Moment,
-    pub(super) packets: Vec<OpenedPacket>,
+/// A packet as a link brought it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When; its delay counts from here, however long the work waits or takes.
+    pub at: Moment,
+    /// The packet.
+    pub packet: Packet,
 }
 
-pub(super) struct OpenedPacket {
-    pub(super) packet: Packet,
-    pub(super) outcome: Result<Outcome, DropReason>,
+/// Packets that were opened, on their way into the mixer.
+pub struct Opened {
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) outcomes: Vec<Result<Outcome, DropReason>>,
 }
 
 impl Opener {
-    /// Opens packets that arrived at `now`, any number of them, in groups of 64 that share one inversion. The moment is that
-    /// of their arrival, from which their delays count, however long the work takes or waits.
-    pub fn open(&self, now: Moment, mut packets: Vec<Packet>) -> Opened {
-        let mut outcomes = Vec::with_capacity(packets.len());
-        for group in packets.chunks_mut(BATCH) {
+    /// Opens any number of packets; groups of 64 share one inversion. The keys are those that are usable at the latest of the
+    /// arrivals.
+    pub fn open(&self, mut arrivals: Vec<Arrival>) -> Opened {
+        let latest = arrivals.iter().map(|arrival| arrival.at).max();
+        let now = latest.unwrap_or(Moment::ZERO);
+        let mut outcomes = Vec::with_capacity(arrivals.len());
+        for group in arrivals.chunks_mut(BATCH) {
             let opened = open_group(|| self.usable(now), group);
             outcomes.extend(opened.into_iter().take(group.len()));
         }
-        let packets = packets.into_iter().zip(outcomes);
-        Opened {
-            at: now,
-            packets: packets
-                .map(|(packet, outcome)| OpenedPacket { packet, outcome })
-                .collect(),
-        }
+        Opened { arrivals, outcomes }
     }
 
     /// Finds the key that a packet was made for. Alpha is decoded once, however many keys are tried.
@@ -78,12 +78,24 @@ impl Opener {
 impl Opened {
     /// How many packets these are.
     pub fn len(&self) -> usize {
-        self.packets.len()
+        self.arrivals.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+        self.arrivals.is_empty()
+    }
+}
+
+impl AsRef<Packet> for Arrival {
+    fn as_ref(&self) -> &Packet {
+        &self.packet
+    }
+}
+
+impl AsMut<Packet> for Arrival {
+    fn as_mut(&mut self) -> &mut Packet {
+        &mut self.packet
     }
 }
 
@@ -96,6 +108,6 @@ impl fmt::Debug for Opener {
 /// Shows no outcome: that is what a peer must not learn.
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({} packets)", self.packets.len())
+        write!(f, "Opened({} packets)", self.arrivals.len())
     }
 }

@@ -14,6 +14,8 @@ static CONTEXT: LazyLock<ContextKey> =
     LazyLock::new(|| hash_derive_key_context("murmuration/v1/lioness"));
 /// The left half is as long as a stream key and a hash.
 const LEFT: usize = 32;
+/// What is hashed of the right half: whole chunks of BLAKE3, two of which cost less than one and a piece.
+const HASHED: usize = 2_048;
 
 /// The four round keys of one wide block. Erased when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -67,12 +69,15 @@ fn stream(k: &[u8; LEFT], left: &[u8], right: &mut [u8]) {
     key.zeroize();
 }
 
-/// left ^= BLAKE3 keyed by k of right
+/// left ^= BLAKE3 keyed by k of right, with zeros up to [`HASHED`] bytes
 fn hash(k: &[u8; LEFT], left: &mut [u8], right: &[u8]) {
-    xor(left, blake3::keyed_hash(k, right).as_bytes());
+    let mut padded = [0; HASHED];
+    padded[..right.len()].copy_from_slice(right);
+    xor(left, blake3::keyed_hash(k, &padded).as_bytes());
 }
 
-fn xor(to: &mut [u8], from: &[u8]) {
+/// to ^= as much of from as there is
+pub(super) fn xor(to: &mut [u8], from: &[u8]) {
     for (t, f) in to.iter_mut().zip(from) {
         *t ^= f;
     }
