@@ -105,5 +105,6 @@ fn config(input: &mut Input<'_>) -> MixerConfig {
     config.event_cap = cap(input);
     config.tag_cap = cap(input);
     config.replay_cap = cap(input);
+    config.replay_reserve = 4;
     config
 }

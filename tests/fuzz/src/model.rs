@@ -163,7 +163,9 @@ fn to_right(k: &[u8; 32], block: &mut [u8]) {
 }
 
 fn to_left(k: &[u8; 32], block: &mut [u8]) {
-    let hash = blake3::keyed_hash(k, &block[32..]);
+    let mut padded = [0; 2048];
+    padded[..1787].copy_from_slice(&block[32..]);
+    let hash = blake3::keyed_hash(k, &padded);
     for (byte, mask) in block.iter_mut().zip(hash.as_bytes()) {
         *byte ^= mask;
     }
