@@ -9,7 +9,7 @@ use mix::{BODY_LEN, Class, Packet, SURB_LEN, ShortId, Surb, SurbKeys};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
-use crate::lab::{EPOCH, Input, NETWORK, Relay};
+use crate::lab::{EPOCH, Input, NETWORK, Relay, one_in};
 use crate::model::{DELTA, decrypt, part};
 
 const MOST_CHANGES: usize = 6;
@@ -22,11 +22,12 @@ struct Block {
 
 static BLOCKS: LazyLock<Vec<Block>> = LazyLock::new(|| {
     let mut rng = ChaCha20Rng::seed_from_u64(2);
-    (0..10u8)
-        .map(|number| {
-            let relays: Vec<Relay> = (0..=number / 2)
-                .map(|i| Relay::named(20 + i, EPOCH))
-                .collect();
+    // Short paths more often: every hop costs, and adds little that is new.
+    [1, 1, 1, 2, 2, 2, 3, 3, 4, 5]
+        .into_iter()
+        .zip(0u8..)
+        .map(|(hops, number)| {
+            let relays: Vec<Relay> = (0..hops).map(|i| Relay::named(20 + i, EPOCH)).collect();
             let path: Vec<_> = relays.iter().map(|relay| relay.hop).collect();
             let (surb, keys) = build_surb(&NETWORK, &path, Class::Strong, [number; 16], &mut rng)
                 .expect("an honest path");
@@ -55,7 +56,6 @@ struct Story {
 pub fn play(data: &[u8]) -> &'static str {
     let mut input = Input(data);
     let block = &BLOCKS[input.below(BLOCKS.len())];
-    let walk = input.byte();
     let mut story = Story {
         block,
         surb: block.surb,
@@ -71,7 +71,7 @@ pub fn play(data: &[u8]) -> &'static str {
         }
         story.alter(&mut input);
     }
-    story.play(walk >= 248)
+    story.play(one_in(16, data))
 }
 
 /// The layer keys in serialised keys, as many as they say.
