@@ -18,6 +18,8 @@ mod body;
 mod book;
 #[path = "../../tests/fuzz/src/header.rs"]
 mod header;
+#[path = "../../tests/fuzz/src/intake.rs"]
+mod intake;
 #[path = "../../tests/fuzz/src/lab.rs"]
 mod lab;
 #[path = "../../tests/fuzz/src/letters.rs"]
@@ -96,7 +98,7 @@ fn every_decoder_is_total_and_canonical() {
 fn altered_packets_peel_as_the_model_says() {
     let want = [
         "forward", "drop", "loop", "box", "reply", "version", "alpha", "mac", "command", "flags",
-        "payload",
+        "payload", "batch",
     ];
     play("process", |input| [process::play(input)], &want);
 }

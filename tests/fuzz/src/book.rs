@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use mix::keyring::{KeyError, MAX_KEYS};
 use mix::sphinx::Peeled;
 use mix::time::{Moment, Span};
-use mix::{Class, Counters, DropReason, Event, Mixer, MixerConfig, Packet, ShortId};
+use mix::{Class, DropReason, Event, Mixer, MixerConfig, Packet, ShortId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
+use crate::intake::{Pending, Snapshot, at_intake};
 use crate::letters::{LETTERS, Letter, key};
 use crate::model::Wire;
 
@@ -17,60 +18,67 @@ type Tags = BTreeSet<[u8; 16]>;
 
 /// A mixer and its books.
 pub struct Book {
-    mixer: Mixer,
-    config: MixerConfig,
+    pub(crate) mixer: Mixer,
+    /// Lives the same life with the same dice, but opens every packet itself.
+    pub(crate) twin: Option<Mixer>,
+    pub(crate) config: MixerConfig,
     seed: u64,
-    ring: BTreeMap<u32, Tags>,
+    pub(crate) ring: BTreeMap<u32, Tags>,
     /// What the mixer knows to be erased; forgotten in a crash, but by nobody who drives a mixer.
     erased: Option<u32>,
     ever_erased: Option<u32>,
-    open: VecDeque<(u64, u32, Vec<[u8; 16]>)>,
-    next_seq: u64,
+    pub(crate) open: VecDeque<(u64, u32, Vec<[u8; 16]>)>,
+    pub(crate) next_seq: u64,
     fetched: Vec<(u64, u32, Vec<[u8; 16]>)>,
     polled: u64,
     synced: u64,
     durable: BTreeMap<u32, Tags>,
-    inside: Vec<Stay>,
-    ended: Vec<(u64, usize, Moment)>,
+    pub(crate) kept: Option<Snapshot>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) inside: Vec<Stay>,
+    pub(crate) ended: Vec<(u64, usize, Moment)>,
     own: u16,
     due: Moment,
-    count: Count,
+    pub(crate) count: Count,
     /// What left, ever: also before a crash.
     left: BTreeSet<(u32, [u8; 16])>,
     reached: BTreeSet<&'static str>,
 }
 
 /// Something that was accepted and has not been seen leaving.
-struct Stay {
-    seq: u64,
-    earliest: Moment,
-    to: ShortId,
-    what: What,
+pub(crate) struct Stay {
+    pub(crate) seq: u64,
+    pub(crate) earliest: Moment,
+    pub(crate) to: ShortId,
+    pub(crate) what: What,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+pub(crate) enum What {
     Letter(usize),
     Own(u16),
 }
 
+/// What the mixer must have counted, and what left by way of events, or is cover.
 #[derive(Default)]
-struct Count {
-    received: u64,
-    relayed: u64,
-    ended: u64,
+pub(crate) struct Count {
+    pub(crate) received: u64,
+    pub(crate) relayed: u64,
+    pub(crate) ended: u64,
     sent: u64,
     held: u64,
     transmitted: u64,
     events: u64,
-    cover: u64,
+    pub(crate) cover: u64,
 }
 
 impl Book {
-    /// A fresh mixer.
-    pub fn new(config: MixerConfig, seed: u64) -> Self {
+    /// A fresh mixer, or a pair.
+    pub fn new(config: MixerConfig, seed: u64, twins: bool) -> Self {
+        let fresh = || Mixer::new(config.clone(), ChaCha20Rng::seed_from_u64(seed));
         Self {
-            mixer: Mixer::new(config.clone(), ChaCha20Rng::seed_from_u64(seed)),
+            mixer: fresh(),
+            twin: twins.then(fresh),
             config,
             seed,
             ring: BTreeMap::new(),
@@ -82,6 +90,8 @@ impl Book {
             polled: 0,
             synced: 0,
             durable: BTreeMap::new(),
+            kept: None,
+            pending: None,
             inside: Vec::new(),
             ended: Vec::new(),
             own: 0,
@@ -120,10 +130,11 @@ impl Book {
         } else {
             Ok(())
         };
-        let got = self
-            .mixer
-            .add_key(key(epoch), seen.iter().map(|&letter| LETTERS[letter].tag));
-        assert_eq!(got, want);
+        self.each(|mixer| {
+            let seen = seen.iter().map(|&letter| LETTERS[letter].tag);
+            assert_eq!(mixer.add_key(key(epoch), seen), want);
+        });
+        let got = want;
         self.reach(match got {
             Ok(()) => "key",
             Err(KeyError::Erased(_)) => "key erased",
@@ -145,7 +156,7 @@ impl Book {
             .copied()
             .filter(|&epoch| key(epoch).usable_until <= now)
             .collect();
-        assert_eq!(self.mixer.drop_expired_keys(now), want);
+        self.each(|mixer| assert_eq!(mixer.drop_expired_keys(now), want));
         for epoch in &want {
             self.ring.remove(epoch);
             self.durable.remove(epoch);
@@ -153,120 +164,6 @@ impl Book {
         }
         self.erased = self.erased.max(want.last().copied());
         self.ever_erased = self.ever_erased.max(self.erased);
-    }
-
-    /// Hands a letter in.
-    pub fn letter(&mut self, now: Moment, number: usize) {
-        let letter = &LETTERS[number];
-        let before = self.mixer.counters().clone();
-        let full = self.mixer.pool_len() >= self.config.pool_cap;
-        self.mixer.handle_packet(now, packet(&letter.wire));
-        self.count.received += 1;
-        let reason = intake_drop(&before, self.mixer.counters());
-        self.reach(reason.map_or("accepted", DropReason::name));
-        let shed = self.mixer.counters().dropped(DropReason::PoolFull)
-            - before.dropped(DropReason::PoolFull);
-        assert!(shed <= u64::from(full), "shed from a pool with room");
-        if let Err(allowed) = self.admit(now, letter) {
-            let reason = reason.expect("a packet that must be refused was accepted");
-            assert!(
-                allowed.contains(&reason),
-                "{} and not {}",
-                reason.name(),
-                allowed[0].name()
-            );
-            return;
-        }
-        let seq = self.note_tag(letter);
-        match letter.fate {
-            Err(want) => assert_eq!(reason, Some(want)),
-            Ok((Peeled::Forward { next, quantile, .. }, _)) => match reason {
-                None => {
-                    self.count.relayed += 1;
-                    self.inside.push(Stay {
-                        seq,
-                        earliest: now + self.config.hold,
-                        to: next,
-                        what: What::Letter(number),
-                    });
-                }
-                Some(reason) => {
-                    assert_eq!((reason, quantile.0), (DropReason::OverCapDelay, 0));
-                }
-            },
-            Ok((peeled, _)) => {
-                assert_eq!(reason, None);
-                self.count.ended += 1;
-                if peeled == Peeled::Drop {
-                    self.count.cover += 1;
-                } else {
-                    self.ended.push((seq, number, now));
-                }
-            }
-        }
-    }
-
-    /// Whether a letter passes as far as its tag; else the reasons that it may be dropped for.
-    fn admit(&self, now: Moment, letter: &Letter) -> Result<(), Vec<DropReason>> {
-        let Some(epoch) = letter.epoch else {
-            return Err(letter.fate.as_ref().err().copied().into_iter().collect());
-        };
-        let Some(seen) = self.ring.get(&epoch).filter(|_| key(epoch).is_usable(now)) else {
-            return Err(vec![DropReason::Mac]);
-        };
-        let waiting: usize = self.open.iter().map(|(_, _, tags)| tags.len()).sum();
-        let mut reasons = Vec::new();
-        if seen.contains(&letter.tag) {
-            reasons.push(DropReason::Replay);
-        } else if seen.len() >= self.config.replay_cap {
-            reasons.push(DropReason::ReplayFull);
-        }
-        if waiting >= self.config.tag_cap {
-            reasons.push(DropReason::TagsBacklog);
-        }
-        if reasons.is_empty() {
-            Ok(())
-        } else {
-            Err(reasons)
-        }
-    }
-
-    fn note_tag(&mut self, letter: &Letter) -> u64 {
-        let epoch = letter.epoch.expect("it was opened");
-        self.ring
-            .get_mut(&epoch)
-            .expect("its key is there")
-            .insert(letter.tag);
-        if let Some((seq, _, tags)) = self.open.iter_mut().find(|open| open.1 == epoch) {
-            tags.push(letter.tag);
-            return *seq;
-        }
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        self.open.push_back((seq, epoch, vec![letter.tag]));
-        seq
-    }
-
-    /// Hands in a letter that somebody damaged: one bit of its header.
-    pub fn damaged(&mut self, now: Moment, number: usize, bit: usize) {
-        let mut wire = LETTERS[number].wire;
-        wire[bit / 8 % 229] ^= 1 << (bit % 8);
-        if LETTERS
-            .iter()
-            .any(|letter| letter.wire[..229] == wire[..229])
-        {
-            return;
-        }
-        let before = self.mixer.counters().clone();
-        self.mixer.handle_packet(now, packet(&wire));
-        self.count.received += 1;
-        let reason = intake_drop(&before, self.mixer.counters());
-        use DropReason::{Alpha, Mac, Version};
-        assert!(
-            matches!(reason, Some(Version | Alpha | Mac)),
-            "an altered header was accepted"
-        );
-        self.reach("damaged");
     }
 
     /// Sends something of our own, or lets it wait first.
@@ -277,12 +174,12 @@ impl Book {
         let earliest = match wait {
             None => {
                 self.count.sent += 1;
-                self.mixer.send(now, to, packet);
+                self.each(|mixer| mixer.send(now, to, packet.clone()));
                 Moment::ZERO
             }
             Some(class) => {
                 self.count.held += 1;
-                self.mixer.hold(now, class, to, packet);
+                self.each(|mixer| mixer.hold(now, class, to, packet.clone()));
                 now + self.config.hold
             }
         };
@@ -298,6 +195,9 @@ impl Book {
     pub fn poll_tags(&mut self) -> bool {
         let want = self.open.pop_front();
         let got = self.mixer.poll_tags();
+        if let Some(twin) = &mut self.twin {
+            assert!(twin.poll_tags() == got, "the twin's tags differ");
+        }
         let got = got.map(|batch| (batch.seq, batch.epoch, batch.tags));
         assert_eq!(got, want, "another batch than was noted");
         let Some(batch) = got else { return false };
@@ -310,7 +210,7 @@ impl Book {
 
     /// Reports batches durable.
     pub fn sync(&mut self, seq: u64) {
-        self.mixer.handle_synced(seq);
+        self.each(|mixer| mixer.handle_synced(seq));
         self.synced = self.synced.max(seq.min(self.polled));
         for (_, epoch, tags) in self.fetched.extract_if(.., |batch| batch.0 <= seq) {
             // The tags of an erased key go nowhere.
@@ -322,7 +222,7 @@ impl Book {
 
     /// Time passes, or jumps.
     pub fn timeout(&mut self, now: Moment) {
-        self.mixer.handle_timeout(now);
+        self.each(|mixer| mixer.handle_timeout(now));
         self.due = self.due.max(now);
         assert!(
             self.mixer.poll_timeout().is_none_or(|next| next > now),
@@ -335,7 +235,11 @@ impl Book {
 
     /// Takes one packet for a link.
     pub fn poll_transmit(&mut self) -> bool {
-        let Some((to, packet)) = self.mixer.poll_transmit() else {
+        let sent = self.mixer.poll_transmit();
+        if let Some(twin) = &mut self.twin {
+            assert!(twin.poll_transmit() == sent, "the twin sends another");
+        }
+        let Some((to, packet)) = sent else {
             return false;
         };
         self.count.transmitted += 1;
@@ -362,7 +266,11 @@ impl Book {
 
     /// Takes one event.
     pub fn poll_event(&mut self) -> bool {
-        let Some(event) = self.mixer.poll_event() else {
+        let event = self.mixer.poll_event();
+        if let Some(twin) = &mut self.twin {
+            assert!(twin.poll_event() == event, "the twin's events differ");
+        }
+        let Some(event) = event else {
             return false;
         };
         self.count.events += 1;
@@ -391,12 +299,22 @@ impl Book {
     /// Kills the mixer and starts another one from what is durable.
     pub fn crash(&mut self) {
         self.seed += 1;
-        self.mixer = Mixer::new(self.config.clone(), ChaCha20Rng::seed_from_u64(self.seed));
-        self.ring = self.durable.clone();
-        for (&epoch, tags) in &self.durable {
-            let took = self.mixer.add_key(key(epoch), tags.iter().copied());
-            assert_eq!(took, Ok(()), "a key came back with its tags");
+        let fresh = Mixer::new(self.config.clone(), ChaCha20Rng::seed_from_u64(self.seed));
+        if self.twin.is_some() {
+            self.twin = Some(Mixer::new(
+                self.config.clone(),
+                ChaCha20Rng::seed_from_u64(self.seed),
+            ));
         }
+        self.mixer = fresh;
+        self.ring = self.durable.clone();
+        for (epoch, tags) in self.durable.clone() {
+            self.each(|mixer| {
+                let took = mixer.add_key(key(epoch), tags.iter().copied());
+                assert_eq!(took, Ok(()), "a key came back with its tags");
+            });
+        }
+        (self.kept, self.pending) = (None, None);
         self.erased = None;
         self.open.clear();
         self.fetched.clear();
@@ -424,6 +342,12 @@ impl Book {
             .sum();
         assert_eq!(count.received, count.relayed + count.ended + refused);
         assert!(self.mixer.key_epochs().eq(self.ring.keys().copied()));
+        if let Some(twin) = &self.twin {
+            assert_eq!(twin.counters(), self.mixer.counters());
+            assert_eq!(twin.pool_len(), self.mixer.pool_len());
+            assert_eq!(twin.poll_timeout(), self.mixer.poll_timeout());
+            self.reached.insert("twins");
+        }
         assert!(self.mixer.pool_len() <= self.config.pool_cap);
         assert!(self.queued() <= self.config.transmit_cap as u64);
         assert!(self.events() <= self.config.event_cap as u64);
@@ -455,6 +379,7 @@ impl Book {
 
     /// Lets everything out: what does not come was shed, and counted.
     pub fn close(&mut self) {
+        self.deliver();
         while self.poll_tags() {}
         self.sync(self.polled);
         while self.poll_transmit() {}
@@ -475,7 +400,15 @@ impl Book {
         assert_eq!(self.ended.len() as u64, shed, "an event is lost");
     }
 
-    fn reach(&mut self, what: &'static str) {
+    /// Does the same to the mixer and its twin.
+    pub(crate) fn each(&mut self, act: impl Fn(&mut Mixer)) {
+        act(&mut self.mixer);
+        if let Some(twin) = &mut self.twin {
+            act(twin);
+        }
+    }
+
+    pub(crate) fn reach(&mut self, what: &'static str) {
         self.reached.insert(what);
     }
 }
@@ -494,7 +427,7 @@ impl Stay {
     }
 }
 
-fn packet(wire: &Wire) -> Packet {
+pub(crate) fn packet(wire: &Wire) -> Packet {
     Packet::from_slice(wire).expect("2,048 bytes")
 }
 
@@ -522,23 +455,6 @@ fn is_event(letter: &Letter, arrived: Moment, event: &Event) -> bool {
         (Peeled::Loop { id }, Event::Loop { id: got, at }) => id == got && *at == arrived,
         _ => false,
     }
-}
-
-/// Reasons for which an arriving packet itself is dropped, in place of being accepted.
-fn at_intake(reason: DropReason) -> bool {
-    use DropReason::{EventsFull, PoolFull, TransmitFull};
-    !matches!(reason, PoolFull | TransmitFull | EventsFull)
-}
-
-/// Why the packet between two states of the counters was dropped, if it was.
-fn intake_drop(before: &Counters, after: &Counters) -> Option<DropReason> {
-    let mut drops = DropReason::ALL
-        .into_iter()
-        .filter(|&reason| at_intake(reason))
-        .filter(|&reason| after.dropped(reason) > before.dropped(reason));
-    let reason = drops.next();
-    assert_eq!(drops.next(), None, "dropped for two reasons");
-    reason
 }
 
 /// The hold S of the mixers here.

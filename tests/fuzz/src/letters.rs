@@ -26,6 +26,13 @@ pub struct Letter {
     pub fate: Result<(Peeled, Wire), DropReason>,
 }
 
+impl Letter {
+    /// Whether the mixer's own dice decide if it waits too long.
+    pub fn may_exceed_cap(&self) -> bool {
+        matches!(self.fate, Ok((Peeled::Forward { quantile, .. }, _)) if quantile.0 == 0)
+    }
+}
+
 /// The mixer's relay in an epoch.
 pub fn relay(epoch: u32) -> Relay {
     Relay::named(OWN, epoch)

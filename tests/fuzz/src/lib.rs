@@ -14,6 +14,7 @@
 pub mod body;
 pub mod book;
 pub mod header;
+pub mod intake;
 pub mod lab;
 pub mod letters;
 pub mod mixer_ops;

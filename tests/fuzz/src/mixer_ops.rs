@@ -7,14 +7,12 @@ use std::collections::BTreeSet;
 use mix::time::{Moment, Span};
 use mix::{Class, MixerConfig, ShortId};
 
-use crate::lab::{Input, NETWORK, OWN};
+use crate::lab::{Input, NETWORK, OWN, one_in};
 
 use crate::book::{Book, HOLD};
 use crate::letters::LETTERS;
 
-const MOST_OPERATIONS: usize = 48;
-/// Letters cost an hour's worth of everything else.
-const MOST_LETTERS: usize = 6;
+const MOST_OPERATIONS: usize = 32;
 const STEPS: [Span; 8] = [
     Span::ZERO,
     Span::from_micros(1),
@@ -29,21 +27,31 @@ const STEPS: [Span; 8] = [
 /// Plays one life of a mixer, and names all that was reached.
 pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
     let mut input = Input(data);
-    let mut book = Book::new(config(&mut input), u64::from(input.byte()));
-    let mut now = Moment::from_secs(1_950);
+    let config = config(&mut input);
+    let seed = u64::from(input.byte());
+    let mut book = Book::new(config, seed, one_in(5, data));
+    let mut now = Moment::from_secs([1_500, 1_950, 2_050, 2_150][input.below(4)]);
     for epoch in 1..=input.below(4) {
         book.add_key(epoch as u32, &[]);
     }
-    let (mut last, mut letters) = (0, 0);
+    let mut last = 0;
+    // They cost more than everything else together.
+    let mut letters = match () {
+        () if one_in(8, data) => 5,
+        () if one_in(3, data) => 3,
+        () => 1,
+    };
     for _ in 0..MOST_OPERATIONS {
         if input.is_empty() {
             break;
         }
-        let operation = input.below(16);
-        match operation {
-            0..=4 if letters < MOST_LETTERS => {
-                letters += 1;
-                if operation != 4 {
+        match input.below(18) {
+            operation @ 0..=3 => {
+                if letters == 0 {
+                    continue;
+                }
+                letters -= 1;
+                if operation != 2 {
                     last = input.below(LETTERS.len());
                 }
                 if operation == 3 {
@@ -52,7 +60,16 @@ pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
                     book.letter(now, last);
                 }
             }
-            0..=4 => {}
+            4 | 16 => {
+                let count = (1 + input.below(3)).min(letters);
+                letters -= count;
+                let staged = stage(count, now, last, &mut input);
+                book.stage(&staged, input.byte() % 2 == 0);
+            }
+            17 => {
+                book.keep_opener();
+                book.deliver();
+            }
             5 | 6 => _ = book.poll_tags(),
             7 => book.sync(match input.byte() {
                 255 => u64::MAX,
@@ -96,6 +113,22 @@ pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
     book.reached()
 }
 
+/// Letters that arrived together, or one after the other, or some of them twice.
+fn stage(count: usize, now: Moment, last: usize, input: &mut Input<'_>) -> Vec<(usize, Moment)> {
+    let mut staged: Vec<(usize, Moment)> = Vec::new();
+    let step = [Span::ZERO, Span::from_millis(1), Span::from_secs(100)][input.below(3)];
+    for _ in 0..count {
+        let choice = input.below(LETTERS.len() + 5);
+        let number = if choice < LETTERS.len() { choice } else { last };
+        // Of two letters whose delay may exceed the cap nobody could tell which did.
+        let dicey = |number: usize| LETTERS[number].may_exceed_cap();
+        if !dicey(number) || !staged.iter().any(|&(other, _)| dicey(other)) {
+            staged.push((number, now + step.times(staged.len() as u64)));
+        }
+    }
+    staged
+}
+
 fn config(input: &mut Input<'_>) -> MixerConfig {
     let mut config = MixerConfig::new(NETWORK, ShortId([OWN; 16]));
     let cap = |input: &mut Input<'_>| [8, 0, 1, 2, 3, 4, 5, 100][input.below(8)];
@@ -105,6 +138,6 @@ fn config(input: &mut Input<'_>) -> MixerConfig {
     config.event_cap = cap(input);
     config.tag_cap = cap(input);
     config.replay_cap = cap(input);
-    config.replay_reserve = 4;
+    config.replay_reserve = usize::from(input.byte() == 1);
     config
 }

@@ -4,10 +4,10 @@
 
 use std::sync::LazyLock;
 
-use mix::sphinx::{Peeled, ReplayTag, peel};
-use mix::{DropReason, Packet};
+use mix::sphinx::{Peeled, ReplayTag, peel, peel_batch};
+use mix::{DropReason, KeyContext, MixSecret, Packet};
 
-use crate::lab::{CASES, Case, Input, ODD_ALPHAS, OWN, RELAY, Relay, name_of};
+use crate::lab::{CASES, Case, Input, ODD_ALPHAS, OWN, RELAY, Relay, name_of, one_in};
 use crate::model::{self, ALPHA, BETA, DELTA, GAMMA, Wire, element, part};
 
 const MOST_CHANGES: usize = 8;
@@ -15,9 +15,9 @@ const MOST_CHANGES: usize = 8;
 static OTHER: LazyLock<Relay> = LazyLock::new(|| Relay::named(OWN + 1, RELAY.hop.epoch));
 
 /// A packet that is being altered.
-pub struct Draft {
+struct Draft {
     /// What it is now.
-    pub bytes: Wire,
+    bytes: Wire,
     start: &'static Case,
     /// Something was written with keys that only a sender or the relay has.
     forged: bool,
@@ -28,13 +28,63 @@ pub struct Draft {
 /// Alters a packet and peels it.
 pub fn play(data: &[u8]) -> &'static str {
     let mut input = Input(data);
+    if one_in(16, data) {
+        return play_batch(&mut input);
+    }
     let draft = Draft::read(&mut input);
     draft.check(draft.peel())
 }
 
+/// Up to three altered packets among many that are noise, peeled together: each fares as it would alone.
+fn play_batch(input: &mut Input<'_>) -> &'static str {
+    let mut drafts: Vec<Draft> = (0..1 + input.below(3))
+        .map(|_| Draft::read(input))
+        .collect();
+    // Two of these cross the size of a group, so that any place in any group is met.
+    let mut batch: Vec<Option<Draft>> = Vec::new();
+    batch.resize_with([0, 1, 62, 130][input.below(4)], || None);
+    let elsewhere = drafts[0].elsewhere;
+    for mut draft in drafts.drain(..) {
+        draft.elsewhere = elsewhere;
+        let place = input.below(batch.len() + 1);
+        batch.insert(place, Some(draft));
+    }
+    let mut packets: Vec<Packet> = batch
+        .iter()
+        .map(|draft| match draft {
+            Some(draft) => draft.packet(),
+            None => Packet::from_slice(&[0; 2048]).expect("2,048 bytes"),
+        })
+        .collect();
+    let (secret, context) = keys_at(elsewhere);
+    let mut results = vec![Err(DropReason::Payload)];
+    peel_batch(secret, &context, &mut packets, &mut results);
+    assert_eq!(results.len(), batch.len());
+    for ((draft, result), packet) in batch.iter().zip(results).zip(packets) {
+        match draft {
+            Some(draft) => _ = draft.check((result, packet)),
+            None => assert_eq!(result, Err(DropReason::Version)),
+        }
+    }
+    "batch"
+}
+
+/// The keys of the relay that a packet was made for, or of another one, in one respect.
+fn keys_at(elsewhere: Option<u8>) -> (&'static MixSecret, KeyContext) {
+    let mut context = RELAY.context();
+    match elsewhere {
+        None => {}
+        Some(0) => context.network.0[31] ^= 1,
+        Some(1) => context.epoch ^= 1,
+        Some(2) => context.relay.0[15] ^= 1,
+        Some(_) => return (&OTHER.secret, context),
+    }
+    (&RELAY.secret, context)
+}
+
 impl Draft {
     /// Picks a packet and alters it as the input says.
-    pub fn read(input: &mut Input<'_>) -> Self {
+    fn read(input: &mut Input<'_>) -> Self {
         let start = &CASES[input.below(CASES.len())];
         let mut draft = Self {
             bytes: start.packet,
@@ -49,11 +99,6 @@ impl Draft {
             draft.alter(input);
         }
         draft
-    }
-
-    /// Whether the relay is the one that it was made for.
-    pub fn is_at_home(&self) -> bool {
-        self.elsewhere.is_none()
     }
 
     fn alter(&mut self, input: &mut Input<'_>) {
@@ -126,23 +171,19 @@ impl Draft {
         self.forged = true;
     }
 
+    fn packet(&self) -> Packet {
+        Packet::from_slice(&self.bytes).expect("2,048 bytes")
+    }
+
     fn peel(&self) -> (Result<(ReplayTag, Peeled), DropReason>, Packet) {
-        let mut packet = Packet::from_slice(&self.bytes).expect("2,048 bytes");
-        let mut context = RELAY.context();
-        let mut secret = &RELAY.secret;
-        match self.elsewhere {
-            None => {}
-            Some(0) => context.network.0[31] ^= 1,
-            Some(1) => context.epoch ^= 1,
-            Some(2) => context.relay.0[15] ^= 1,
-            Some(_) => secret = &OTHER.secret,
-        }
+        let mut packet = self.packet();
+        let (secret, context) = keys_at(self.elsewhere);
         let result = peel(secret, &context, &mut packet);
         (result, packet)
     }
 
     /// Compares what became of the packet with the model, and with what must hold whatever the model says.
-    pub fn check(
+    fn check(
         &self,
         (result, packet): (Result<(ReplayTag, Peeled), DropReason>, Packet),
     ) -> &'static str {
