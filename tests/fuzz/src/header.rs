@@ -133,7 +133,7 @@ fn secret(input: &mut Input<'_>) -> &'static str {
 
 /// Both halves of a reply block.
 fn reply_block(input: &mut Input<'_>) -> &'static str {
-    if input.byte() % 2 == 0 {
+    if input.byte().is_multiple_of(2) {
         let mut bytes = [0; SURB_LEN];
         bytes[0] = 1;
         let bytes = altered(bytes, input);

@@ -64,7 +64,7 @@ pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
                 let count = (1 + input.below(3)).min(letters);
                 letters -= count;
                 let staged = stage(count, now, last, &mut input);
-                book.stage(&staged, input.byte() % 2 == 0);
+                book.stage(&staged, input.byte().is_multiple_of(2));
             }
             17 => {
                 book.keep_opener();
@@ -77,7 +77,7 @@ pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
                 any => u64::from(any % 8),
             }),
             8 => {
-                now = now + STEPS[input.below(8)];
+                now += STEPS[input.below(8)];
                 book.timeout(now);
             }
             9 => {
@@ -87,7 +87,7 @@ pub fn play(data: &[u8]) -> BTreeSet<&'static str> {
                     any => Moment::from_secs(u64::from(any) * 30),
                 };
                 // The clock may be wrong for one timeout, or from now on.
-                if input.byte() % 2 == 0 {
+                if input.byte().is_multiple_of(2) {
                     now = moment;
                 }
                 book.timeout(moment);
