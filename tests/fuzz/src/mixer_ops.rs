@@ -15,7 +15,7 @@ use crate::letters::LETTERS;
 const MOST_OPERATIONS: usize = 32;
 const STEPS: [Span; 8] = [
     Span::ZERO,
-    Span::from_micros(1),
+    Span::from_micros(24_999),
     HOLD,
     Span::from_millis(200),
     Span::from_secs(1),
