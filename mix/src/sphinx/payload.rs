@@ -1,5 +1,5 @@
-//! The wide block: LIONESS over the 1,819 bytes of delta, from ChaCha20 and keyed BLAKE3, four rounds. In place. SPEC.md §5;
-//! Anderson and Biham 1996.
+//! The wide block: LIONESS over the 1,819 bytes of delta, from ChaCha20 and keyed BLAKE3, four rounds. SPEC.md §5; Anderson
+//! and Biham 1996. The rounds work in a buffer of whole chunks and blocks: copying in and out costs less than odd lengths do.
 
 use std::sync::LazyLock;
 
