@@ -1,0 +1,348 @@
+//! The fast packet code must equal the slow one in `reference/`, byte for byte: packets, reply blocks, what each hop reads
+//! and leaves, and the reason for which it refuses. Either side builds what the other one peels.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use mix::sphinx::{Peeled, ReplayTag, SurbKeys, build, build_surb, peel};
+use mix::{
+    BODY_LEN, Class, DropReason, Exit, KeyContext, MixPublic, MixSecret, NetworkId, Packet,
+    ShortId, Surb,
+};
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Infallible, SeedableRng as _, TryCryptoRng, TryRng};
+
+#[path = "reference/sphinx.rs"]
+mod reference;
+
+use reference::{Drawn, Order, Refused, Seen};
+
+/// Gives these bytes and no more.
+struct Tape<'a>(&'a [u8]);
+
+impl TryRng for Tape<'_> {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        unreachable!("a packet is drawn in bytes")
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        unreachable!("a packet is drawn in bytes")
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Infallible> {
+        let (taken, rest) = self.0.split_at(to.len());
+        to.copy_from_slice(taken);
+        self.0 = rest;
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Tape<'_> {}
+
+/// A path and everything that goes into a packet along it.
+#[derive(Debug)]
+struct Case {
+    network: [u8; 32],
+    secrets: Vec<[u8; 32]>,
+    path: Vec<reference::Hop>,
+    order: Order,
+    body: [u8; BODY_LEN],
+    drawn: Vec<u8>,
+}
+
+impl Case {
+    fn new(seed: u64, hops: usize, command: u8, class: u8) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let secrets: Vec<_> = (0..hops)
+            .map(|_| *MixSecret::random(&mut rng).to_bytes())
+            .collect();
+        let path = secrets.iter().map(|secret| reference::Hop {
+            name: random(&mut rng),
+            epoch: rng.next_u32(),
+            public: MixSecret::from_bytes(secret).unwrap().public().to_bytes(),
+        });
+        let path = path.collect();
+        let id = [reference::LOOP, reference::REPLY].contains(&command);
+        let mut drawn = vec![0; 64 + 64 + 180 + 2 * hops + 32];
+        rng.fill_bytes(&mut drawn);
+        if seed.is_multiple_of(8) {
+            // A scalar that is zero, and none that a sender may use: the next 64 bytes count.
+            drawn[..64].fill(0);
+        }
+        Self {
+            network: random(&mut rng),
+            secrets,
+            path,
+            order: Order {
+                command,
+                class,
+                id: id.then(|| random(&mut rng)),
+            },
+            body: random(&mut rng),
+            drawn,
+        }
+    }
+
+    fn network(&self) -> NetworkId {
+        NetworkId(self.network)
+    }
+
+    fn class(&self) -> Class {
+        Class::ALL[usize::from(self.order.class)]
+    }
+
+    fn hops(&self) -> Vec<mix::Hop> {
+        let hop = |hop: &reference::Hop| mix::Hop {
+            id: ShortId(hop.name),
+            key: MixPublic::from_bytes(&hop.public).unwrap(),
+            epoch: hop.epoch,
+        };
+        self.path.iter().map(hop).collect()
+    }
+
+    fn fast_build(&self) -> Packet {
+        let exit = match self.order.command {
+            reference::DROP => Exit::Drop,
+            reference::BOX => Exit::Box,
+            _ => Exit::Loop {
+                id: self.order.id.unwrap(),
+            },
+        };
+        build(
+            &self.network(),
+            &self.hops(),
+            self.class(),
+            exit,
+            &self.body,
+            &mut Tape(&self.drawn),
+        )
+        .unwrap()
+    }
+
+    fn slow_build(&self) -> Vec<u8> {
+        let drawn = &mut Drawn(&self.drawn);
+        reference::build(&self.network, &self.path, &self.order, &self.body, drawn)
+    }
+
+    fn fast_surb(&self) -> (Surb, SurbKeys) {
+        build_surb(
+            &self.network(),
+            &self.hops(),
+            self.class(),
+            self.order.id.unwrap(),
+            &mut Tape(&self.drawn),
+        )
+        .unwrap()
+    }
+
+    fn slow_surb(&self) -> (Vec<u8>, Vec<u8>) {
+        reference::build_surb(
+            &self.network,
+            &self.path,
+            self.order.class,
+            self.order.id.unwrap(),
+            &mut Drawn(&self.drawn),
+        )
+    }
+
+    /// Peels at one hop with both, demands that they agree, and gives what both leave.
+    fn peel_at(&self, i: usize, packet: &[u8]) -> Result<Seen, Refused> {
+        let hop = &self.path[i];
+        let slow = reference::peel(
+            &self.secrets[i],
+            &self.network,
+            hop.epoch,
+            &hop.name,
+            packet,
+        );
+        let mut fast = Packet::from_slice(packet).unwrap();
+        let context = KeyContext {
+            network: self.network(),
+            epoch: hop.epoch,
+            relay: ShortId(hop.name),
+        };
+        let secret = MixSecret::from_bytes(&self.secrets[i]).unwrap();
+        let peeled = peel(&secret, &context, &mut fast);
+        agree(peeled, &fast, &slow);
+        slow
+    }
+
+    /// Follows a packet to its end with both; what the last hop leaves, if it gets there.
+    fn follow(&self, mut packet: Vec<u8>) -> Result<Vec<u8>, (usize, Refused)> {
+        for i in 0..self.path.len() {
+            let seen = self.peel_at(i, &packet).map_err(|reason| (i, reason))?;
+            if let Some(next) = self.path.get(i + 1) {
+                assert_eq!(seen.block[0], reference::FORWARD);
+                assert_eq!(seen.block[4..20], next.name);
+            } else {
+                assert_eq!(seen.block[0], self.order.command);
+            }
+            assert_eq!(seen.block[1], self.order.class);
+            packet = seen.packet;
+        }
+        Ok(packet)
+    }
+}
+
+fn random<const N: usize>(rng: &mut ChaCha20Rng) -> [u8; N] {
+    let mut bytes = [0; N];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Whether both made the same of one packet.
+#[track_caller]
+fn agree(
+    fast: Result<(ReplayTag, Peeled), DropReason>,
+    left: &Packet,
+    slow: &Result<Seen, Refused>,
+) {
+    let (tag, peeled, seen) = match (fast, slow) {
+        (Ok((tag, peeled)), Ok(seen)) => (tag, peeled, seen),
+        (Err(fast), Err(slow)) => {
+            let slow = match slow {
+                Refused::Version => DropReason::Version,
+                Refused::Alpha => DropReason::Alpha,
+                Refused::Mac => DropReason::Mac,
+                Refused::Command => DropReason::Command,
+                Refused::Flags => DropReason::Flags,
+                Refused::Payload => DropReason::Payload,
+            };
+            assert_eq!(fast, slow);
+            return;
+        }
+        (fast, slow) => panic!("fast: {fast:?}, slow: {slow:?}"),
+    };
+    let id: [u8; 16] = seen.block[4..20].try_into().unwrap();
+    let class = Class::ALL[usize::from(seen.block[1])];
+    let quantile = u16::from_le_bytes([seen.block[2], seen.block[3]]);
+    let wanted = match seen.block[0] {
+        reference::FORWARD => Peeled::Forward {
+            next: ShortId(id),
+            class,
+            quantile: mix::sphinx::Quantile(quantile),
+        },
+        reference::DROP => Peeled::Drop,
+        reference::LOOP => Peeled::Loop { id },
+        reference::BOX => Peeled::Box { class },
+        _ => Peeled::Reply { surb_id: id },
+    };
+    assert_eq!(peeled, wanted);
+    assert_eq!(tag.0[..], seen.tag);
+    assert!(left.as_bytes()[..] == seen.packet, "what is left differs");
+}
+
+fn case(command: impl Strategy<Value = u8>) -> impl Strategy<Value = Case> {
+    (any::<u64>(), 1..=5usize, command, 0..3u8)
+        .prop_map(|(seed, hops, command, class)| Case::new(seed, hops, command, class))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn packets_are_the_same_bytes_from_first_hop_to_last(
+        case in case(reference::DROP..=reference::BOX),
+    ) {
+        let slow = case.slow_build();
+        prop_assert!(case.fast_build().as_bytes()[..] == slow);
+        let end = case.follow(slow).unwrap();
+        prop_assert_eq!(&end[229..245], &[0; 16]);
+        prop_assert_eq!(&end[245..], &case.body);
+    }
+
+    #[test]
+    fn replies_are_the_same_bytes_from_block_to_body(case in case(Just(reference::REPLY))) {
+        let (surb, keys) = case.fast_surb();
+        let (slow_surb, slow_keys) = case.slow_surb();
+        prop_assert_eq!(&surb.to_bytes()[..], &slow_surb);
+        prop_assert_eq!(&keys.to_bytes()[..], &slow_keys);
+        // Each side reads what the other one wrote down.
+        let surb = Surb::from_bytes(&slow_surb.clone().try_into().unwrap()).unwrap();
+        let keys = SurbKeys::from_bytes(&slow_keys.clone().try_into().unwrap()).unwrap();
+        let (first, packet) = surb.reply(&case.body);
+        prop_assert_eq!(first.0, case.path[0].name);
+        let slow = reference::reply(&slow_surb, &case.body);
+        prop_assert!(packet.as_bytes()[..] == slow);
+
+        let end = case.follow(slow).unwrap();
+        let fast = keys.open(Packet::from_slice(&end).unwrap()).unwrap();
+        prop_assert_eq!(&fast[..], &case.body);
+        prop_assert_eq!(reference::open(&slow_keys, &end).unwrap(), case.body);
+    }
+
+    /// Any byte may change anywhere on the way; both must find the same fault at the same hop.
+    #[test]
+    fn altered_packets_are_refused_alike(
+        case in case(reference::DROP..=reference::REPLY),
+        hop in 0..5usize,
+        // The header is a ninth of the packet and has most of the reasons.
+        at in prop_oneof![0..1usize, 1..33usize, 33..229usize, 229..2048usize],
+        change in 1..=255u8,
+    ) {
+        let hop = hop % case.path.len();
+        let (mut packet, keys) = if case.order.command == reference::REPLY {
+            let (surb, keys) = case.slow_surb();
+            (reference::reply(&surb, &case.body), Some(keys))
+        } else {
+            (case.slow_build(), None)
+        };
+        for i in 0..hop {
+            packet = case.peel_at(i, &packet).unwrap().packet;
+        }
+        packet[at] ^= change;
+        let mut end = Ok(packet);
+        for i in hop..case.path.len() {
+            end = end.and_then(|packet| case.peel_at(i, &packet).map(|seen| seen.packet));
+        }
+        match (end, keys) {
+            (Err(reason), _) => prop_assert!(at < 229 || reason == Refused::Payload),
+            (Ok(end), Some(kept)) => {
+                let keys = SurbKeys::from_bytes(&kept.clone().try_into().unwrap()).unwrap();
+                prop_assert!(keys.open(Packet::from_slice(&end).unwrap()).is_err());
+                prop_assert!(reference::open(&kept, &end).is_none());
+            }
+            (Ok(_), None) => prop_assert!(false, "an altered packet arrived"),
+        }
+    }
+
+    /// Authentic headers that no honest sender makes: any command, any flags, any tag.
+    #[test]
+    fn odd_orders_are_read_alike(
+        seed: u64,
+        command: u8,
+        flags in prop_oneof![0..3u8, any::<u8>()],
+        tag in prop_oneof![Just([0; 16]), any::<[u8; 16]>()],
+    ) {
+        let mut case = Case::new(seed, 1, reference::BOX, 0);
+        (case.order.command, case.order.class) = (command % 8, flags);
+        let packet = reference::build_with_tag(
+            &case.network,
+            &case.path,
+            &case.order,
+            &tag,
+            &case.body,
+            &mut Drawn(&case.drawn),
+        );
+        let seen = case.peel_at(0, &packet);
+        let known = (reference::FORWARD..=reference::REPLY).contains(&case.order.command);
+        prop_assert!(seen.is_err() || known && flags < 3);
+    }
+}
+
+#[test]
+fn every_length_command_and_class_is_covered_whatever_proptest_draws() {
+    for hops in 1..=5 {
+        for class in 0..3 {
+            for command in reference::DROP..=reference::BOX {
+                let case = Case::new(8 * u64::from(class), hops, command, class);
+                let packet = case.slow_build();
+                assert!(case.fast_build().as_bytes()[..] == packet);
+                case.follow(packet).unwrap();
+            }
+            let case = Case::new(7, hops, reference::REPLY, class);
+            assert_eq!(case.fast_surb().0.to_bytes()[..], case.slow_surb().0);
+        }
+    }
+}
