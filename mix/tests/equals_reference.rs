@@ -9,36 +9,13 @@ use mix::{
 };
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Infallible, SeedableRng as _, TryCryptoRng, TryRng};
+use rand_core::{Rng as _, SeedableRng as _};
 
 #[path = "reference/sphinx.rs"]
 mod reference;
 
+use reference::tape::Tape;
 use reference::{Drawn, Order, Refused, Seen};
-
-/// Gives these bytes and no more.
-struct Tape<'a>(&'a [u8]);
-
-impl TryRng for Tape<'_> {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        unreachable!("a packet is drawn in bytes")
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        unreachable!("a packet is drawn in bytes")
-    }
-
-    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Infallible> {
-        let (taken, rest) = self.0.split_at(to.len());
-        to.copy_from_slice(taken);
-        self.0 = rest;
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Tape<'_> {}
 
 /// A path and everything that goes into a packet along it.
 #[derive(Debug)]

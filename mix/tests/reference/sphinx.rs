@@ -13,6 +13,7 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity as _;
 
 pub(crate) mod cipher;
+pub(crate) mod tape;
 
 use cipher::{chacha20, derive, keyed, wide_decrypt, wide_encrypt, xor};
 
