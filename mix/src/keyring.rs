@@ -2,6 +2,7 @@
 //! lifetime. Erasing a key erases its tags, and a key cannot be used without being guarded. SPEC.md §8.
 
 use core::fmt;
+use std::sync::Arc;
 
 use rand_core::Rng;
 use thiserror::Error;
@@ -115,23 +116,48 @@ impl fmt::Debug for EpochKey {
 #[derive(Debug)]
 pub(crate) struct KeyRing {
     guarded: Vec<Guarded>,
+    keys: Keys,
     erased_to: Option<u32>,
     replay_cap: usize,
+    replay_reserve: usize,
 }
 
 /// A key and its tags: neither lives without the other.
 #[derive(Debug)]
-pub(crate) struct Guarded {
-    pub(crate) key: EpochKey,
+struct Guarded {
+    key: Arc<EpochKey>,
     seen: ReplaySet,
 }
 
+/// The keys of a ring without their tags, for those who only open packets. A copy keeps the keys in memory: it must not be
+/// kept beyond the next change of the ring.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys(Arc<[Arc<EpochKey>]>);
+
+impl Keys {
+    /// The usable ones, the current epoch's first, then the others from the newest on.
+    pub(crate) fn usable(&self, now: Moment) -> impl Iterator<Item = &EpochKey> {
+        let newest_first = move || {
+            let keys = self.0.iter().rev().map(Arc::as_ref);
+            keys.filter(move |key| key.is_usable(now))
+        };
+        let current = newest_first().find(|key| key.starts <= now);
+        let is_current = move |key: &&EpochKey| current.is_some_and(|it| it.epoch == key.epoch);
+        current
+            .into_iter()
+            .chain(newest_first().filter(move |key| !is_current(key)))
+    }
+}
+
 impl KeyRing {
-    pub(crate) fn new(replay_cap: usize) -> Self {
+    /// A ring whose keys remember at most `replay_cap` tags each, with room for `replay_reserve` of them from the start.
+    pub(crate) fn new(replay_cap: usize, replay_reserve: usize) -> Self {
         Self {
             guarded: Vec::new(),
+            keys: Keys(Arc::new([])),
             erased_to: None,
             replay_cap,
+            replay_reserve,
         }
     }
 
@@ -155,12 +181,15 @@ impl KeyRing {
             return Err(KeyError::TooManyKeys);
         }
         let mut seen = ReplaySet::new(self.replay_cap, rng);
+        seen.reserve(self.replay_reserve);
         for tag in replayed {
             if seen.insert(tag) == Seen::Full {
                 return Err(KeyError::TooManyTags);
             }
         }
+        let key = Arc::new(key);
         self.guarded.insert(place, Guarded { key, seen });
+        self.list_keys();
         Ok(())
     }
 
@@ -172,28 +201,25 @@ impl KeyRing {
             .map(|g| g.key.epoch)
             .collect();
         self.erased_to = self.erased_to.max(gone.last().copied());
+        if !gone.is_empty() {
+            self.list_keys();
+        }
         gone
     }
 
-    /// The places of usable keys, the current epoch's first, then the others from the newest on.
-    pub(crate) fn usable(&self, now: Moment) -> impl Iterator<Item = usize> + '_ {
-        let newest_first = move || {
-            (0..self.guarded.len())
-                .rev()
-                .filter(move |&place| self.at(place).is_usable(now))
-        };
-        let current = newest_first().find(|&place| self.at(place).starts <= now);
-        current
-            .into_iter()
-            .chain(newest_first().filter(move |&place| Some(place) != current))
+    /// The keys as they are now.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
-    pub(crate) fn at(&self, place: usize) -> &EpochKey {
-        &self.guarded[place].key
+    /// Shows a tag to the set of an epoch's key. `None` if that key is gone.
+    pub(crate) fn remember(&mut self, epoch: u32, tag: [u8; 16]) -> Option<Seen> {
+        let guarded = self.guarded.iter_mut().find(|it| it.key.epoch == epoch)?;
+        Some(guarded.seen.insert(tag))
     }
 
-    pub(crate) fn remember(&mut self, place: usize, tag: [u8; 16]) -> Seen {
-        self.guarded[place].seen.insert(tag)
+    fn list_keys(&mut self) {
+        self.keys = Keys(self.guarded.iter().map(|it| it.key.clone()).collect());
     }
 
     pub(crate) fn epochs(&self) -> impl Iterator<Item = u32> + '_ {

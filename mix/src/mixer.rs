@@ -13,15 +13,18 @@ use crate::dice::below;
 use crate::keyring::{EpochKey, KeyError, KeyRing};
 use crate::pool::Pool;
 use crate::replay::Seen;
-use crate::sphinx::{Authentic, Class, Element, KeyContext, Packet, Peeled};
+use crate::sphinx::batch::Outcome;
+use crate::sphinx::{Class, Packet, Peeled, ReplayTag};
 use crate::time::Moment;
 
 mod config;
 mod event;
+mod opener;
 mod taglog;
 
 pub use config::MixerConfig;
 pub use event::Event;
+pub use opener::{Arrival, Opened, Opener};
 pub use taglog::TagBatch;
 use taglog::TagLog;
 
@@ -31,7 +34,8 @@ use taglog::TagLog;
 /// starts here, [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout). After any of them drain
 /// [`poll_tags`](Self::poll_tags) and make each batch durable, then say so by [`handle_synced`](Self::handle_synced); then
 /// drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event). Nothing whose tag is not durable leaves
-/// by either. At the turn of epochs [`add_key`](Self::add_key) and [`drop_expired_keys`](Self::drop_expired_keys).
+/// by either. A busy node opens packets on other threads: [`opener`](Self::opener) gives what does that,
+/// [`handle_opened`](Self::handle_opened) takes the result in place of `handle_packet`. At the turn of epochs [`add_key`](Self::add_key) and [`drop_expired_keys`](Self::drop_expired_keys).
 pub struct Mixer {
     config: MixerConfig,
     rng: ChaCha20Rng,
@@ -55,12 +59,12 @@ impl Mixer {
     /// A mixer without keys: it drops everything until it has one.
     pub fn new(config: MixerConfig, rng: ChaCha20Rng) -> Self {
         Self {
-            keys: KeyRing::new(config.replay_cap),
+            keys: KeyRing::new(config.replay_cap, config.replay_reserve),
             tags: TagLog::new(config.tag_cap),
             pool: Pool::new(config.pool_cap),
             late: Vec::new(),
-            transmit: VecDeque::new(),
-            events: VecDeque::new(),
+            transmit: VecDeque::with_capacity(config.transmit_cap),
+            events: VecDeque::with_capacity(config.event_cap),
             counters: Counters::default(),
             config,
             rng,
@@ -92,6 +96,27 @@ impl Mixer {
         self.counters.received += 1;
         if let Err(reason) = self.accept(now, packet) {
             self.counters.drop_one(reason);
+        }
+    }
+
+    /// What opens packets for this mixer elsewhere. It is good until [`add_key`](Self::add_key) or
+    /// [`drop_expired_keys`](Self::drop_expired_keys) changes the keys; one that is older must be dropped then, or an erased
+    /// key lives on in it.
+    pub fn opener(&self) -> Opener {
+        Opener {
+            network: self.config.network,
+            own: self.config.own,
+            keys: self.keys.keys().clone(),
+        }
+    }
+
+    /// Takes packets that an [`Opener`] opened, as if they had been handed in when they arrived.
+    pub fn handle_opened(&mut self, opened: Opened) {
+        for (arrival, outcome) in opened.arrivals.into_iter().zip(opened.outcomes) {
+            self.counters.received += 1;
+            if let Err(reason) = self.accept_opened(arrival, outcome) {
+                self.counters.drop_one(reason);
+            }
         }
     }
 
@@ -176,18 +201,45 @@ impl Mixer {
     }
 
     fn accept(&mut self, now: Moment, mut packet: Packet) -> Result<(), DropReason> {
-        let (place, authentic) = self.authenticate(now, &packet)?;
-        let tag = authentic.tag().0;
+        let (epoch, authentic) = self.opener().authenticate(now, &packet)?;
+        let seq = self.remember(epoch, authentic.tag())?;
+        let peeled = authentic.peel(&mut packet)?;
+        self.admit(now, seq, packet, peeled)
+    }
+
+    fn accept_opened(
+        &mut self,
+        arrival: Arrival,
+        outcome: Result<Outcome, DropReason>,
+    ) -> Result<(), DropReason> {
+        let outcome = outcome?;
+        let seq = self.remember(outcome.epoch, outcome.tag)?;
+        self.admit(arrival.at, seq, arrival.packet, outcome.peeled?)
+    }
+
+    /// Looks a tag up, keeps it, and says with which batch it becomes durable.
+    fn remember(&mut self, epoch: u32, tag: ReplayTag) -> Result<u64, DropReason> {
         if self.tags.is_full() {
             return Err(DropReason::TagsBacklog);
         }
-        match self.keys.remember(place, tag) {
-            Seen::New => {}
-            Seen::Again => return Err(DropReason::Replay),
-            Seen::Full => return Err(DropReason::ReplayFull),
+        match self.keys.remember(epoch, tag.0) {
+            Some(Seen::New) => Ok(self.tags.push(epoch, tag.0)),
+            Some(Seen::Again) => Err(DropReason::Replay),
+            Some(Seen::Full) => Err(DropReason::ReplayFull),
+            // The key was erased while another thread opened the packet.
+            None => Err(DropReason::Mac),
         }
-        let seq = self.tags.push(self.keys.at(place).epoch, tag);
-        match authentic.peel(&mut packet)? {
+    }
+
+    /// Does what the routing block of a new, authentic packet says.
+    fn admit(
+        &mut self,
+        now: Moment,
+        seq: u64,
+        packet: Packet,
+        peeled: Peeled,
+    ) -> Result<(), DropReason> {
+        match peeled {
             Peeled::Forward { next, .. } if next == self.config.own => {
                 return Err(DropReason::NextIsSelf);
             }
@@ -223,23 +275,6 @@ impl Mixer {
         }
         self.counters.ended += 1;
         Ok(())
-    }
-
-    /// Finds the key that a packet was made for. Alpha is decoded once, however many keys are tried.
-    fn authenticate(&self, now: Moment, packet: &Packet) -> Result<(usize, Authentic), DropReason> {
-        let element = Element::read(packet)?;
-        for place in self.keys.usable(now) {
-            let key = self.keys.at(place);
-            let context = KeyContext {
-                network: self.config.network,
-                epoch: key.epoch,
-                relay: self.config.own,
-            };
-            if let Ok(authentic) = element.check(&key.secret, &context, packet) {
-                return Ok((place, authentic));
-            }
-        }
-        Err(DropReason::Mac)
     }
 
     fn put_in_pool(&mut self, deadline: Moment, waiting: Waiting) {

@@ -23,7 +23,8 @@ impl<T> Pool<T> {
     /// An empty pool for at most `cap` items.
     pub fn new(cap: usize) -> Self {
         Self {
-            heap: Vec::new(),
+            // All of it now: growing would copy the heap while packets wait.
+            heap: Vec::with_capacity(cap),
             cap,
         }
     }

@@ -7,9 +7,10 @@
 //!
 //! `alpha` is a Ristretto255 element, fresh at every hop; `gamma` authenticates `beta`, which holds one routing block per hop
 //! left; `delta` is a wide block: changing one bit of it garbles all of it, and the tag shows it at the end.
-//! Building is in [`build`](mod@build) and [`surb`], peeling in [`unwrap`], sizes in [`geometry`]. SPEC.md §2–§6; Danezis and Goldberg
+//! Building is in [`build`](mod@build) and [`surb`], peeling in [`unwrap`] and, for many packets at once, [`batch`], sizes in [`geometry`]. SPEC.md §2–§6; Danezis and Goldberg
 //! 2009, with the padding of Kuhn, Beck and Strufe 2020.
 
+pub mod batch;
 pub mod build;
 pub mod command;
 pub mod geometry;
@@ -17,14 +18,17 @@ pub mod keys;
 pub mod packet;
 pub mod payload;
 pub mod surb;
+pub mod table;
 pub mod unwrap;
 
-pub use build::{BuildError, Hop, build};
+pub use batch::{BATCH, peel_batch};
+pub use build::{BuildError, Hop, build, build_tabled};
 pub use command::{Class, Exit, Quantile};
 pub use geometry::{BODY_LEN, HEADER_LEN, MAX_HOPS, PACKET_LEN, SURB_LEN};
 pub use keys::{KeyContext, MixPublic, MixSecret};
 pub use packet::{Malformed, Packet};
-pub use surb::{SURB_KEYS_LEN, Surb, SurbError, SurbKeys, build_surb};
+pub use surb::{SURB_KEYS_LEN, Surb, SurbError, SurbKeys, build_surb, build_surb_tabled};
+pub use table::KeyTables;
 pub use unwrap::{Authentic, Element, Peeled, ReplayTag, peel};
 
 #[cfg(test)]

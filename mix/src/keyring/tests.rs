@@ -19,7 +19,7 @@ fn key(epoch: u32) -> EpochKey {
 }
 
 fn ring(epochs: &[u32]) -> KeyRing {
-    let mut ring = KeyRing::new(4);
+    let mut ring = KeyRing::new(4, 0);
     for &epoch in epochs {
         ring.add(key(epoch), [], &mut rng(0)).unwrap();
     }
@@ -30,8 +30,9 @@ fn ring(epochs: &[u32]) -> KeyRing {
 fn the_current_key_is_tried_first_then_the_other_usable_ones() {
     let ring = ring(&[3, 1, 2]);
     let epochs = |now| {
-        ring.usable(Moment(now))
-            .map(|place| ring.at(place).epoch)
+        ring.keys()
+            .usable(Moment(now))
+            .map(|key| key.epoch)
             .collect::<Vec<_>>()
     };
     assert_eq!(epochs(54), Vec::<u32>::new());
@@ -81,12 +82,13 @@ fn tags_belong_to_their_key_and_come_back_with_it() {
     let mut ring = ring(&[1]);
     ring.add(key(2), [[1; 16], [2; 16], [1; 16]], &mut rng(0))
         .unwrap();
-    assert_eq!(ring.remember(1, [1; 16]), Seen::Again);
+    assert_eq!(ring.remember(2, [1; 16]), Some(Seen::Again));
     assert_eq!(
-        ring.remember(0, [1; 16]),
-        Seen::New,
+        ring.remember(1, [1; 16]),
+        Some(Seen::New),
         "another key, another set"
     );
+    assert_eq!(ring.remember(3, [1; 16]), None, "no key, no set");
     let five = (0..5).map(|n| [n; 16]);
     assert_eq!(
         ring.add(key(3), five, &mut rng(0)),

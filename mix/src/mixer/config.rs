@@ -25,6 +25,8 @@ pub struct MixerConfig {
     pub tag_cap: usize,
     /// Replay tags per key, for the whole life of the key.
     pub replay_cap: usize,
+    /// Tags for which a key has room from the start, its memory touched; beyond, the set grows as it fills.
+    pub replay_reserve: usize,
 }
 
 impl MixerConfig {
@@ -45,6 +47,7 @@ impl MixerConfig {
             event_cap: 1_024,
             tag_cap: 65_536,
             replay_cap: 1 << 20,
+            replay_reserve: 1 << 12,
         }
     }
 }

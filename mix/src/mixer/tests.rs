@@ -4,6 +4,7 @@
 mod gating;
 mod limits;
 mod memory;
+mod opening;
 mod waiting;
 
 use super::*;

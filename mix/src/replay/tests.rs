@@ -56,15 +56,35 @@ fn a_full_set_forgets_nothing_and_takes_nothing() {
 #[test]
 fn room_made_in_advance_is_kept_and_bounded() {
     let mut rng = rng(2);
-    let mut set = ReplaySet::new(3_000, &mut rng);
+    let mut set = ReplaySet::new(30_000, &mut rng);
+    let slots = |set: &ReplaySet| set.shards.iter().map(|s| s.slots.len()).sum::<usize>();
     set.insert([1; 16]);
     set.reserve(usize::MAX);
-    assert_eq!(set.slots.len(), 8_192);
+    let reserved = slots(&set);
+    assert_eq!(reserved, 2_048 * SHARDS);
     assert_eq!(set.insert([1; 16]), Seen::Again);
-    for n in 0..2_999u64 {
+    for n in 0..29_999u64 {
         let mut tag = [0xff; 16];
         tag[..8].copy_from_slice(&n.to_le_bytes());
         assert_eq!(set.insert(tag), Seen::New);
     }
-    assert_eq!(set.slots.len(), 8_192, "no growth after the reservation");
+    assert_eq!(slots(&set), reserved, "no growth after the reservation");
+    assert_eq!(set.insert([2; 16]), Seen::Full);
+}
+
+#[test]
+fn a_set_grows_a_part_at_a_time() {
+    let mut rng = rng(3);
+    let mut set = ReplaySet::new(1 << 16, &mut rng);
+    let slots = |set: &ReplaySet| set.shards.each_ref().map(|shard| shard.slots.len());
+    let mut before = slots(&set);
+    for n in 0..1u64 << 16 {
+        let mut tag = [7; 16];
+        tag[..8].copy_from_slice(&n.to_le_bytes());
+        assert_eq!(set.insert(tag), Seen::New);
+        let after = slots(&set);
+        let grown = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        assert!(grown <= 1, "one insertion grew {grown} parts");
+        before = after;
+    }
 }

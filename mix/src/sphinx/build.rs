@@ -4,7 +4,7 @@
 use curve25519_dalek::ristretto::RistrettoPoint;
 use rand_core::CryptoRng;
 use thiserror::Error;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::command::{Block, Class, Command, Exit, Quantile};
 use super::geometry::{
@@ -13,8 +13,11 @@ use super::geometry::{
 };
 use super::keys::{HopKeys, KeyContext, MixPublic, random_scalar};
 use super::packet::Packet;
-use super::payload::Lioness;
+use super::payload::{Lioness, xor};
+use super::table::KeyTables;
 use crate::{NetworkId, ShortId};
+
+pub(super) const NO_TABLES: KeyTables = KeyTables::new(0);
 
 /// One hop of a path: whom, by which key, of which epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +55,26 @@ pub fn build(
     body: &[u8; BODY_LEN],
     rng: &mut impl CryptoRng,
 ) -> Result<Packet, BuildError> {
+    build_tabled(&NO_TABLES, network, path, class, exit, body, rng)
+}
+
+/// [`build`] with tables for some or all of the path's keys: the same packet for the same draws, sooner.
+pub fn build_tabled(
+    tables: &KeyTables,
+    network: &NetworkId,
+    path: &[Hop],
+    class: Class,
+    exit: Exit,
+    body: &[u8; BODY_LEN],
+    rng: &mut impl CryptoRng,
+) -> Result<Packet, BuildError> {
     let command = match exit {
         Exit::Drop => Command::Drop,
         Exit::Loop { id } => Command::Loop { id },
         Exit::Box => Command::Box,
     };
     check_path(path)?;
-    let (header, layers) = build_header(network, path, class, command, rng);
+    let (header, layers) = build_header(tables, network, path, class, command, rng);
     let mut packet = Packet::zeroed();
     packet.bytes_mut()[..HEADER_LEN].copy_from_slice(&header);
     packet.delta_mut()[TAG_LEN..].copy_from_slice(body);
@@ -70,13 +86,14 @@ pub fn build(
 
 /// The header for a path whose last hop is told `last`, and the keys of all hops in order. The caller has checked the path.
 pub(super) fn build_header(
+    tables: &KeyTables,
     network: &NetworkId,
     path: &[Hop],
     class: Class,
     last: Command,
     rng: &mut impl CryptoRng,
 ) -> ([u8; HEADER_LEN], Vec<HopKeys>) {
-    let (alpha, layers) = chain_keys(network, path, rng);
+    let (alpha, layers) = chain_keys(tables, network, path, rng);
     let (gamma, beta) = nest_blocks(path, &layers, class, last, rng);
     let mut header = [0; HEADER_LEN];
     header[0] = VERSION;
@@ -106,6 +123,7 @@ pub(super) fn check_path(path: &[Hop]) -> Result<(), BuildError> {
 
 /// alpha_0 = x·G; the element shared with hop i is (x·b_0·…·b_{i−1})·Y_i.
 fn chain_keys(
+    tables: &KeyTables,
     network: &NetworkId,
     path: &[Hop],
     rng: &mut impl CryptoRng,
@@ -119,7 +137,8 @@ fn chain_keys(
             epoch: hop.epoch,
             relay: hop.id,
         };
-        let keys = HopKeys::derive(&(hop.key.point() * exponent), &context);
+        let shared = Zeroizing::new(tables.multiply(&hop.key, &exponent).compress());
+        let keys = HopKeys::derive(&shared, &context);
         exponent *= keys.blinding;
         layers.push(keys);
     }
@@ -135,7 +154,11 @@ fn nest_blocks(
     last: Command,
     rng: &mut impl CryptoRng,
 ) -> ([u8; GAMMA_LEN], [u8; BETA_LEN]) {
-    let filler = filler(layers);
+    let mut streams = Zeroizing::new([[0; BETA_LEN + BLOCK_LEN]; MAX_HOPS]);
+    for (stream, keys) in streams.iter_mut().zip(layers) {
+        keys.stream(stream);
+    }
+    let filler = filler(&streams[..layers.len()]);
     let filled = (layers.len() - 1) * BLOCK_LEN;
     // What no block covers starts random, not zero: zeros would show the last hop how long the path was (Kuhn et al. 2020).
     // The last block's unused fields and its delay are random for the same reason.
@@ -162,7 +185,7 @@ fn nest_blocks(
         }
         .write(&mut block);
         beta[..BLOCK_LEN].copy_from_slice(&block);
-        keys.stream(&mut beta);
+        xor(&mut beta, &streams[i]);
         if i + 1 == layers.len() {
             beta[BETA_LEN - filled..].copy_from_slice(&filler[..filled]);
         }
@@ -172,15 +195,14 @@ fn nest_blocks(
 }
 
 /// What the hops before the last append to beta by extending it with their streams, as the last hop will see it.
-fn filler(layers: &[HopKeys]) -> [u8; BETA_LEN] {
+fn filler(streams: &[[u8; BETA_LEN + BLOCK_LEN]]) -> [u8; BETA_LEN] {
     let mut filler = [0; BETA_LEN];
-    for (i, keys) in layers.iter().take(layers.len() - 1).enumerate() {
+    for (i, stream) in streams.iter().take(streams.len() - 1).enumerate() {
         // This hop sees beta with i blocks of filler at its end and adds one more of zeros.
-        let mut extended = [0; BETA_LEN + BLOCK_LEN];
-        let start = BETA_LEN - i * BLOCK_LEN;
-        extended[start..BETA_LEN].copy_from_slice(&filler[..i * BLOCK_LEN]);
-        keys.stream(&mut extended);
-        filler[..(i + 1) * BLOCK_LEN].copy_from_slice(&extended[start..]);
+        xor(
+            &mut filler[..(i + 1) * BLOCK_LEN],
+            &stream[BETA_LEN - i * BLOCK_LEN..],
+        );
     }
     filler
 }

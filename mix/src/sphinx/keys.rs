@@ -1,6 +1,9 @@
 //! Mix keys, and the key schedule that turns one shared group element into everything a hop needs. SPEC.md §4.
 
 use core::fmt;
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
@@ -14,32 +17,48 @@ use super::geometry::{GAMMA_LEN, PAYLOAD_KEY_LEN, VERSION};
 use super::unwrap::ReplayTag;
 use crate::{NetworkId, ShortId};
 
-const HOP_CONTEXT: &str = "murmuration/v1/sphinx-hop";
+/// The hash of the context string, which BLAKE3 would otherwise compute again for every packet.
+static HOP_CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("murmuration/v1/sphinx-hop"));
+
+/// 1/2 mod ℓ. Ristretto encodings can be computed together only as encodings of doubles, so batches multiply by halves.
+static HALF: LazyLock<Scalar> = LazyLock::new(|| Scalar::from(2_u8).invert());
 
 /// A relay's secret for one epoch: a non-zero scalar, 32 bytes. Erased when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct MixSecret(Scalar);
+pub struct MixSecret {
+    scalar: Scalar,
+    /// scalar / 2, for batches.
+    half: Scalar,
+}
 
 impl MixSecret {
     /// A fresh key.
     pub fn random(rng: &mut impl CryptoRng) -> Self {
-        Self(random_scalar(rng))
+        Self::new(random_scalar(rng))
+    }
+
+    fn new(scalar: Scalar) -> Self {
+        Self {
+            scalar,
+            half: halved(&scalar),
+        }
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote. Zero and non-canonical scalars are refused.
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
         let scalar = Option::<Scalar>::from(Scalar::from_canonical_bytes(*bytes))?;
-        (scalar != Scalar::ZERO).then_some(Self(scalar))
+        (scalar != Scalar::ZERO).then(|| Self::new(scalar))
     }
 
     /// The scalar, little-endian, to be kept encrypted at rest.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+        Zeroizing::new(self.scalar.to_bytes())
     }
 
     /// The key that the relay publishes.
     pub fn public(&self) -> MixPublic {
-        let point = RistrettoPoint::mul_base(&self.0);
+        let point = RistrettoPoint::mul_base(&self.scalar);
         MixPublic {
             point,
             bytes: point.compress().to_bytes(),
@@ -47,7 +66,11 @@ impl MixSecret {
     }
 
     pub(super) fn scalar(&self) -> &Scalar {
-        &self.0
+        &self.scalar
+    }
+
+    pub(super) fn half(&self) -> &Scalar {
+        &self.half
     }
 }
 
@@ -120,9 +143,9 @@ pub(super) struct HopKeys {
 
 impl HopKeys {
     /// One BLAKE3 key derivation: 176 bytes out of shared element, version, network, epoch and relay.
-    pub(super) fn derive(shared: &RistrettoPoint, context: &KeyContext) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(HOP_CONTEXT);
-        hasher.update(Zeroizing::new(shared.compress().to_bytes()).as_slice());
+    pub(super) fn derive(shared: &CompressedRistretto, context: &KeyContext) -> Self {
+        let mut hasher = blake3::Hasher::new_from_context_key(&HOP_CONTEXT);
+        hasher.update(shared.as_bytes());
         hasher.update(&[VERSION]);
         hasher.update(&context.network.0);
         hasher.update(&context.epoch.to_le_bytes());
@@ -178,6 +201,11 @@ impl HopKeys {
     pub(super) fn tag(&self) -> ReplayTag {
         ReplayTag(self.tag)
     }
+}
+
+/// scalar / 2 mod ℓ.
+pub(super) fn halved(scalar: &Scalar) -> Scalar {
+    scalar * *HALF
 }
 
 /// A group element from its one encoding; the identity is none of ours.

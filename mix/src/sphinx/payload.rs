@@ -1,15 +1,21 @@
 //! The wide block: LIONESS over the 1,819 bytes of delta, from ChaCha20 and keyed BLAKE3, four rounds. In place. SPEC.md §5;
 //! Anderson and Biham 1996.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::geometry::{DELTA_LEN, PAYLOAD_KEY_LEN};
 
-const CONTEXT: &str = "murmuration/v1/lioness";
+static CONTEXT: LazyLock<ContextKey> =
+    LazyLock::new(|| hash_derive_key_context("murmuration/v1/lioness"));
 /// The left half is as long as a stream key and a hash.
 const LEFT: usize = 32;
+/// What is hashed of the right half: whole chunks of BLAKE3, two of which cost less than one and a piece.
+const HASHED: usize = 2_048;
 
 /// The four round keys of one wide block. Erased when dropped.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -17,7 +23,7 @@ pub(super) struct Lioness([[u8; LEFT]; 4]);
 
 impl Lioness {
     pub(super) fn new(key: &[u8; PAYLOAD_KEY_LEN]) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT);
         hasher.update(key);
         let mut reader = hasher.finalize_xof();
         let mut keys = [[0; LEFT]; 4];
@@ -63,12 +69,15 @@ fn stream(k: &[u8; LEFT], left: &[u8], right: &mut [u8]) {
     key.zeroize();
 }
 
-/// left ^= BLAKE3 keyed by k of right
+/// left ^= BLAKE3 keyed by k of right, with zeros up to [`HASHED`] bytes
 fn hash(k: &[u8; LEFT], left: &mut [u8], right: &[u8]) {
-    xor(left, blake3::keyed_hash(k, right).as_bytes());
+    let mut padded = [0; HASHED];
+    padded[..right.len()].copy_from_slice(right);
+    xor(left, blake3::keyed_hash(k, &padded).as_bytes());
 }
 
-fn xor(to: &mut [u8], from: &[u8]) {
+/// to ^= as much of from as there is
+pub(super) fn xor(to: &mut [u8], from: &[u8]) {
     for (t, f) in to.iter_mut().zip(from) {
         *t ^= f;
     }

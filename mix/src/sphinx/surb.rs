@@ -7,13 +7,14 @@ use rand_core::CryptoRng;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::build::{BuildError, Hop, build_header, check_path};
+use super::build::{BuildError, Hop, NO_TABLES, build_header, check_path};
 use super::command::{Class, Command, tag_is_zero};
 use super::geometry::{
     BODY_LEN, HEADER_LEN, ID_LEN, MAX_HOPS, PAYLOAD_KEY_LEN, SURB_LEN, TAG_LEN, VERSION,
 };
 use super::packet::{Malformed, Packet, copy};
 use super::payload::Lioness;
+use super::table::KeyTables;
 use crate::{NetworkId, ShortId};
 
 /// Bytes of serialised [`SurbKeys`]: hops 1, reply key 32, five layer keys of 32.
@@ -52,8 +53,27 @@ pub fn build_surb(
     surb_id: [u8; ID_LEN],
     rng: &mut impl CryptoRng,
 ) -> Result<(Surb, SurbKeys), BuildError> {
+    build_surb_tabled(&NO_TABLES, network, path, class, surb_id, rng)
+}
+
+/// [`build_surb`] with tables for some or all of the path's keys: the same block for the same draws, sooner.
+pub fn build_surb_tabled(
+    tables: &KeyTables,
+    network: &NetworkId,
+    path: &[Hop],
+    class: Class,
+    surb_id: [u8; ID_LEN],
+    rng: &mut impl CryptoRng,
+) -> Result<(Surb, SurbKeys), BuildError> {
     check_path(path)?;
-    let (header, hop_keys) = build_header(network, path, class, Command::Reply { surb_id }, rng);
+    let (header, hop_keys) = build_header(
+        tables,
+        network,
+        path,
+        class,
+        Command::Reply { surb_id },
+        rng,
+    );
     let mut key = [0; PAYLOAD_KEY_LEN];
     rng.fill_bytes(&mut key);
     let mut layers = [[0; PAYLOAD_KEY_LEN]; MAX_HOPS];

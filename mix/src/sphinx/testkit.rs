@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Infallible, Rng as _, SeedableRng as _, TryCryptoRng, TryRng};
 
-use super::build::build_header;
+use super::build::{NO_TABLES, build_header};
 use super::command::Command;
 use super::geometry::{BODY_LEN, HEADER_LEN, TAG_LEN};
 use super::payload::Lioness;
@@ -63,7 +63,7 @@ pub(crate) fn random_body(rng: &mut ChaCha20Rng) -> [u8; BODY_LEN] {
 
 /// A packet along a path that [`super::build`] would refuse.
 pub(crate) fn build_unchecked(path: &[Hop], rng: &mut impl CryptoRng) -> Packet {
-    let (header, layers) = build_header(&NETWORK, path, Class::Fast, Command::Box, rng);
+    let (header, layers) = build_header(&NO_TABLES, &NETWORK, path, Class::Fast, Command::Box, rng);
     let mut packet = Packet::zeroed();
     packet.bytes_mut()[..HEADER_LEN].copy_from_slice(&header);
     packet.delta_mut()[TAG_LEN..].fill(0);

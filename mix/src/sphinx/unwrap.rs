@@ -3,12 +3,13 @@
 
 use core::fmt;
 
-use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use super::command::{Block, Class, Command, Quantile, gamma_next, tag_is_zero};
 use super::geometry::{BETA_LEN, BLOCK_LEN, ID_LEN, VERSION};
-use super::keys::{HopKeys, KeyContext, MixSecret, decode_element};
+use super::keys::{HopKeys, KeyContext, MixSecret, decode_element, halved};
 use super::packet::{Packet, copy};
 use super::payload::Lioness;
 use crate::{DropReason, ShortId};
@@ -89,7 +90,18 @@ impl Element {
         context: &KeyContext,
         packet: &Packet,
     ) -> Result<Authentic, DropReason> {
-        let keys = HopKeys::derive(&(self.0 * secret.scalar()), context);
+        let shared = Zeroizing::new((self.0 * secret.scalar()).compress());
+        self.check_shared(&shared, context, packet)
+    }
+
+    /// [`check`](Self::check) once the shared element is computed and encoded.
+    pub(super) fn check_shared(
+        &self,
+        shared: &CompressedRistretto,
+        context: &KeyContext,
+        packet: &Packet,
+    ) -> Result<Authentic, DropReason> {
+        let keys = HopKeys::derive(shared, context);
         if bool::from(keys.gamma(packet.beta()).ct_eq(&packet.gamma())) {
             Ok(Authentic {
                 alpha: self.0,
@@ -98,6 +110,10 @@ impl Element {
         } else {
             Err(DropReason::Mac)
         }
+    }
+
+    pub(super) fn point(&self) -> &RistrettoPoint {
+        &self.0
     }
 }
 
@@ -127,6 +143,21 @@ impl Authentic {
 
     /// Takes the layer off the packet that was checked. After an error the packet's content is unspecified.
     pub fn peel(self, packet: &mut Packet) -> Result<Peeled, DropReason> {
+        let peeled = self.peel_all_but_alpha(packet)?;
+        if let Peeled::Forward { .. } = peeled {
+            let alpha = (self.alpha * self.keys.blinding).compress();
+            packet.set_alpha(alpha.as_bytes());
+        }
+        Ok(peeled)
+    }
+
+    /// Half of the next hop's group element, for encoding many of them together.
+    pub(super) fn half_of_next_alpha(&self) -> RistrettoPoint {
+        self.alpha * halved(&self.keys.blinding)
+    }
+
+    /// What [`peel`](Self::peel) does, but for blinding alpha where the packet goes on.
+    pub(super) fn peel_all_but_alpha(&self, packet: &mut Packet) -> Result<Peeled, DropReason> {
         let mut beta = [0; BETA_LEN + BLOCK_LEN];
         beta[..BETA_LEN].copy_from_slice(packet.beta());
         self.keys.stream(&mut beta);
@@ -135,7 +166,6 @@ impl Authentic {
         Lioness::new(&self.keys.payload).decrypt(packet.delta_mut());
         match block.command {
             Command::Forward { next } => {
-                packet.set_alpha(&(self.alpha * self.keys.blinding).compress().to_bytes());
                 packet.set_gamma(&gamma_next(&first));
                 packet.set_beta(&beta[BLOCK_LEN..]);
                 Ok(Peeled::Forward {

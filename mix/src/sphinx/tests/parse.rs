@@ -43,7 +43,7 @@ proptest! {
         let relay = relay();
         packet.bytes_mut()[0] = 1;
         packet.set_alpha(&relay.hop.key.to_bytes());
-        let keys = keys::HopKeys::derive(&(relay.hop.key.point() * relay.secret.scalar()), &relay.context());
+        let keys = keys::HopKeys::derive(&(relay.hop.key.point() * relay.secret.scalar()).compress(), &relay.context());
         let mut beta: [u8; BETA_LEN] = packet::copy(packet.beta());
         (beta[0], beta[1]) = (code, flags);
         beta[2..34].copy_from_slice(&rest);

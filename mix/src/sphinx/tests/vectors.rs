@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use rand_core::Rng as _;
 use serde_json::{Value, json};
 
-use crate::sphinx::build::build_header;
+use crate::sphinx::build::{NO_TABLES, build_header};
 use crate::sphinx::command::Command;
 use crate::sphinx::testkit::{NETWORK, Relay, Tape, path, relays, rng};
 use crate::sphinx::*;
@@ -176,6 +176,7 @@ fn follow(
     drawn: &[u8],
 ) -> Vec<Value> {
     let (_, keys) = build_header(
+        &NO_TABLES,
         &NETWORK,
         &path(relays),
         class,
