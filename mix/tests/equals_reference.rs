@@ -2,14 +2,17 @@
 //! and leaves, and the reason for which it refuses. Either side builds what the other one peels.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use mix::sphinx::{Peeled, ReplayTag, SurbKeys, build, build_surb, peel};
+use mix::sphinx::{
+    KeyTables, Peeled, ReplayTag, SurbKeys, build, build_surb, build_surb_tabled, build_tabled,
+    peel, peel_batch,
+};
 use mix::{
     BODY_LEN, Class, DropReason, Exit, KeyContext, MixPublic, MixSecret, NetworkId, Packet,
     ShortId, Surb,
 };
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use rand_core::SeedableRng as _;
 
 #[path = "reference/sphinx.rs"]
 mod reference;
@@ -78,19 +81,22 @@ impl Case {
         self.path.iter().map(hop).collect()
     }
 
-    fn fast_build(&self) -> Packet {
-        let exit = match self.order.command {
+    fn exit(&self) -> Exit {
+        match self.order.command {
             reference::DROP => Exit::Drop,
             reference::BOX => Exit::Box,
             _ => Exit::Loop {
                 id: self.order.id.unwrap(),
             },
-        };
+        }
+    }
+
+    fn fast_build(&self) -> Packet {
         build(
             &self.network(),
             &self.hops(),
             self.class(),
-            exit,
+            self.exit(),
             &self.body,
             &mut Tape(&self.drawn),
         )
@@ -305,6 +311,80 @@ proptest! {
         let seen = case.peel_at(0, &packet);
         let known = (reference::FORWARD..=reference::REPLY).contains(&case.order.command);
         prop_assert!(seen.is_err() || known && flags < 3);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Any number of good, altered and foreign packets for one relay: a batch gives what `peel` gives for each alone, which
+    /// above was compared with the reference.
+    #[test]
+    fn a_batch_of_any_size_is_its_packets_one_by_one(
+        seed: u64,
+        kinds in prop::collection::vec((1..=5usize, reference::DROP..=reference::REPLY, 0..8usize), 0..=130),
+    ) {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let relay = Case::new(seed, 1, reference::BOX, 0);
+        let mut packets = Vec::new();
+        for &(hops, command, fault) in &kinds {
+            let mut case = Case::new(rng.next_u64(), hops, command, (hops % 3) as u8);
+            if fault != 7 {
+                // Through the relay first; else for a stranger.
+                case.network = relay.network;
+                case.secrets[0] = relay.secrets[0];
+                case.path[0] = relay.path[0].clone();
+            }
+            let mut packet = if command == reference::REPLY {
+                *case.fast_surb().0.reply(&case.body).1.into_boxed()
+            } else {
+                *case.fast_build().into_boxed()
+            };
+            let at = [0..1, 1..33, 33..49, 49..229, 229..2048].get(fault).cloned();
+            if let Some(at) = at {
+                packet[at.start + rng.next_u32() as usize % at.len()] ^= 1 << (rng.next_u32() % 8);
+            }
+            packets.push(Packet::from_boxed(Box::new(packet)));
+        }
+        let hop = &relay.path[0];
+        let context = KeyContext {
+            network: relay.network(),
+            epoch: hop.epoch,
+            relay: ShortId(hop.name),
+        };
+        let secret = MixSecret::from_bytes(&relay.secrets[0]).unwrap();
+        let mut alone = packets.clone();
+        let wanted: Vec<_> = alone.iter_mut().map(|packet| peel(&secret, &context, packet)).collect();
+        let mut results = Vec::new();
+        peel_batch(&secret, &context, &mut packets, &mut results);
+        prop_assert_eq!(&results, &wanted);
+        for ((alone, together), wanted) in alone.iter().zip(&packets).zip(&wanted) {
+            prop_assert!(wanted.is_err() || alone == together);
+        }
+    }
+
+    /// Tables for any of the path's keys change no byte.
+    #[test]
+    fn tabled_building_is_plain_building(
+        case in case(reference::DROP..=reference::REPLY),
+        with_table in any::<[bool; 5]>(),
+    ) {
+        let mut tables = KeyTables::new(5);
+        for (hop, with_table) in case.hops().iter().zip(with_table) {
+            if with_table {
+                tables.insert(&hop.key);
+            }
+        }
+        let (network, path, class) = (case.network(), case.hops(), case.class());
+        let drawn = &mut Tape(&case.drawn);
+        if case.order.command == reference::REPLY {
+            let id = case.order.id.unwrap();
+            let made = build_surb_tabled(&tables, &network, &path, class, id, drawn).unwrap();
+            prop_assert!(made == case.fast_surb());
+        } else {
+            let made = build_tabled(&tables, &network, &path, class, case.exit(), &case.body, drawn);
+            prop_assert!(made.unwrap() == case.fast_build());
+        }
     }
 }
 

@@ -153,18 +153,18 @@ def wide_encrypt(key, block):
     k1, k2, k3, k4 = wide_keys(key)
     left, right = block[:32], block[32:]
     right = xor(right, chacha20(xor(left, k1), 1787))
-    left = xor(left, keyed(k2, right))
+    left = xor(left, keyed(k2, right + bytes(261)))
     right = xor(right, chacha20(xor(left, k3), 1787))
-    left = xor(left, keyed(k4, right))
+    left = xor(left, keyed(k4, right + bytes(261)))
     return left + right
 
 
 def wide_decrypt(key, block):
     k1, k2, k3, k4 = wide_keys(key)
     left, right = block[:32], block[32:]
-    left = xor(left, keyed(k4, right))
+    left = xor(left, keyed(k4, right + bytes(261)))
     right = xor(right, chacha20(xor(left, k3), 1787))
-    left = xor(left, keyed(k2, right))
+    left = xor(left, keyed(k2, right + bytes(261)))
     right = xor(right, chacha20(xor(left, k1), 1787))
     return left + right
 

@@ -77,18 +77,18 @@ pub(crate) fn wide_encrypt(key: &[u8], block: &[u8]) -> Vec<u8> {
     let [k1, k2, k3, k4] = round_keys(key);
     let (l, r) = halves(block);
     let r = xor(&r, &chacha20(&xor(&l, &k1), r.len()));
-    let l = xor(&l, &keyed(&k2, &r));
+    let l = xor(&l, &keyed(&k2, &padded(&r)));
     let r = xor(&r, &chacha20(&xor(&l, &k3), r.len()));
-    let l = xor(&l, &keyed(&k4, &r));
+    let l = xor(&l, &keyed(&k4, &padded(&r)));
     [l, r].concat()
 }
 
 pub(crate) fn wide_decrypt(key: &[u8], block: &[u8]) -> Vec<u8> {
     let [k1, k2, k3, k4] = round_keys(key);
     let (l, r) = halves(block);
-    let l = xor(&l, &keyed(&k4, &r));
+    let l = xor(&l, &keyed(&k4, &padded(&r)));
     let r = xor(&r, &chacha20(&xor(&l, &k3), r.len()));
-    let l = xor(&l, &keyed(&k2, &r));
+    let l = xor(&l, &keyed(&k2, &padded(&r)));
     let r = xor(&r, &chacha20(&xor(&l, &k1), r.len()));
     [l, r].concat()
 }
@@ -97,6 +97,11 @@ fn round_keys(key: &[u8]) -> [Vec<u8>; 4] {
     assert_eq!(key.len(), 32);
     let all = derive("murmuration/v1/lioness", key, 128);
     [0, 32, 64, 96].map(|at| all[at..at + 32].to_vec())
+}
+
+/// R°: what is hashed of the right half.
+fn padded(r: &[u8]) -> Vec<u8> {
+    [r, &[0; 261]].concat()
 }
 
 fn halves(block: &[u8]) -> (Vec<u8>, Vec<u8>) {
