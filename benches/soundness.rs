@@ -67,10 +67,17 @@ fn main() -> ExitCode {
         ran += 1;
     }
     if ran == 0 {
-        println!("soundness: no part has that name: {:?}", PARTS.map(|(name, _)| name));
+        println!(
+            "soundness: no part has that name: {:?}",
+            PARTS.map(|(name, _)| name)
+        );
         failed = true;
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Runs jobs 0 to `jobs` on all cores, each worker with a state of its own, and gives these back.
@@ -96,6 +103,9 @@ fn on_all_cores<S: Send>(
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     })
 }

@@ -92,7 +92,11 @@ fn kolmogorov_q(x: f64) -> f64 {
 pub(crate) fn welch_t(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> f64 {
     let (a, b) = (Moments::of(a), Moments::of(b));
     let error = (a.variance() / a.count + b.variance() / b.count).sqrt();
-    if error == 0.0 { 0.0 } else { (a.mean - b.mean) / error }
+    if error == 0.0 {
+        0.0
+    } else {
+        (a.mean - b.mean) / error
+    }
 }
 
 /// Welford's running mean and variance.
@@ -186,10 +190,26 @@ pub(crate) fn check() -> Vec<String> {
             off.push(format!("{what}: {got} where the tables say {want}"));
         }
     };
-    expect("chi-square, 1 degree, 3.841", chi_square_p(3.8415, 1.0), 0.05);
-    expect("chi-square, 10 degrees, 18.307", chi_square_p(18.307, 10.0), 0.05);
-    expect("chi-square, 10 degrees, 3.940", chi_square_p(3.9403, 10.0), 0.95);
-    expect("chi-square, 100 degrees, 135.807", chi_square_p(135.807, 100.0), 0.01);
+    expect(
+        "chi-square, 1 degree, 3.841",
+        chi_square_p(3.8415, 1.0),
+        0.05,
+    );
+    expect(
+        "chi-square, 10 degrees, 18.307",
+        chi_square_p(18.307, 10.0),
+        0.05,
+    );
+    expect(
+        "chi-square, 10 degrees, 3.940",
+        chi_square_p(3.9403, 10.0),
+        0.95,
+    );
+    expect(
+        "chi-square, 100 degrees, 135.807",
+        chi_square_p(135.807, 100.0),
+        0.01,
+    );
     // With even degrees there is a closed form: e^−50 (1 + 50 + 50²/2 + 50³/6 + 50⁴/24).
     let closed = (-50f64).exp() * (1.0 + 50.0 + 1_250.0 + 125_000.0 / 6.0 + 6_250_000.0 / 24.0);
     expect("chi-square, far out", chi_square_p(100.0, 10.0), closed);
@@ -199,7 +219,11 @@ pub(crate) fn check() -> Vec<String> {
     let (distance, _) = kolmogorov_smirnov(&mut [0.1, 0.6, 0.7, 0.9], |x| x);
     expect("distance of four samples", distance, 0.35);
     // Four cells off by 2 from 12, 18, 28 and 42; with one degree of freedom the law is that of a squared normal.
-    expect("two rows, one law", same_law_p(&[&[10, 20], &[30, 40]]), 0.372998);
+    expect(
+        "two rows, one law",
+        same_law_p(&[&[10, 20], &[30, 40]]),
+        0.372998,
+    );
     expect("a fair die", uniform_p(&[5, 8, 9, 8, 10, 20]), 0.019_905);
     let a = [
         27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4,

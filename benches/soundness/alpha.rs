@@ -1,13 +1,13 @@
 //! Group elements that are none, in every slot that takes one: alpha of a forward packet, alpha of a reply packet as the user
-//! of a reply block sends it, and a relay's public key. A second decoder ([`crate::field`]) says of each string what it is; a
-//! slot must take exactly those that RFC 9496 calls the encoding of an element, without the identity.
+//! of a reply block sends it, both alone and in a batch, and a relay's public key. A second decoder ([`crate::field`]) says of
+//! each string what it is; a slot must take exactly those that RFC 9496 calls the encoding of an element, but the identity.
 
 use std::collections::BTreeMap;
 
 use curve25519_dalek::EdwardsPoint;
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::scalar::Scalar;
-use mix::sphinx::{build, build_surb, peel};
+use mix::sphinx::{build, build_surb, peel, peel_batch};
 use mix::{
     BODY_LEN, Class, DropReason, Exit, Hop, KeyContext, MixPublic, MixSecret, Packet, SURB_LEN,
     Surb,
@@ -15,7 +15,7 @@ use mix::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 
-use crate::field::{Fe, Verdict, encode, edwards, judge};
+use crate::field::{Fe, Verdict, edwards, encode, judge};
 use crate::lab::{self, EPOCH, NETWORK};
 
 /// 2^255 − 19.
@@ -42,7 +42,15 @@ struct Tally {
 pub(crate) fn run() -> bool {
     let (secret, relay) = lab::relay(0);
     let rng = &mut lab::rng(40);
-    let packet = build(&NETWORK, &[relay], Class::Fast, Exit::Box, &[1; BODY_LEN], rng).unwrap();
+    let packet = build(
+        &NETWORK,
+        &[relay],
+        Class::Fast,
+        Exit::Box,
+        &[1; BODY_LEN],
+        rng,
+    )
+    .unwrap();
     let (surb, _) = build_surb(&NETWORK, &[relay], Class::Fast, [1; 16], rng).unwrap();
     let slots = Slots {
         secret,
@@ -57,12 +65,20 @@ pub(crate) fn run() -> bool {
 
     let (mut strings, mut wrong) = (0, 0);
     for (class, (count, elements, off)) in &tally.classes {
-        println!("alpha: {count:>6} {class}: {} rejected, {elements} are elements", count - elements);
+        println!(
+            "alpha: {count:>6} {class}: {} rejected, {elements} are elements",
+            count - elements
+        );
         strings += count;
         wrong += off;
     }
-    println!("alpha: {strings} strings in 3 slots each: {:?}", tally.verdicts);
-    println!("alpha: {wrong} not treated as RFC 9496 says; {mixed_up} torsion components changed an encoding");
+    println!(
+        "alpha: {strings} strings in 5 slots each: {:?}",
+        tally.verdicts
+    );
+    println!(
+        "alpha: {wrong} not treated as RFC 9496 says; {mixed_up} torsion components changed an encoding"
+    );
     wrong + mixed_up == 0
 }
 
@@ -112,8 +128,14 @@ fn torsion_classes(show: &mut impl FnMut(&'static str, [u8; 32]), rng: &mut ChaC
     for torsion in EIGHT_TORSION {
         let bytes = torsion.compress().to_bytes();
         show("Edwards points of small order, compressed", bytes);
-        show("Edwards points of small order, sign flipped", sign_flipped(bytes));
-        show("X25519 points of small order", torsion.to_montgomery().to_bytes());
+        show(
+            "Edwards points of small order, sign flipped",
+            sign_flipped(bytes),
+        );
+        show(
+            "X25519 points of small order",
+            torsion.to_montgomery().to_bytes(),
+        );
         let mut high = torsion.to_montgomery().to_bytes();
         high[31] |= 0x80;
         show("X25519 points of small order, bit 255", high);
@@ -126,8 +148,14 @@ fn torsion_classes(show: &mut impl FnMut(&'static str, [u8; 32]), rng: &mut ChaC
         let plain = ristretto(&point);
         for (i, torsion) in EIGHT_TORSION.iter().enumerate() {
             let sum = point + torsion;
-            show("Edwards points plus torsion, compressed", sum.compress().to_bytes());
-            show("Edwards points plus torsion, as X25519", sum.to_montgomery().to_bytes());
+            show(
+                "Edwards points plus torsion, compressed",
+                sum.compress().to_bytes(),
+            );
+            show(
+                "Edwards points plus torsion, as X25519",
+                sum.to_montgomery().to_bytes(),
+            );
             let encoded = ristretto(&sum);
             if i % 2 == 0 {
                 // Order 1, 2 or 4: the same element of the quotient.
@@ -172,8 +200,12 @@ impl Tally {
         let key = MixPublic::from_bytes(bytes);
         let right_key = key.is_some() == element && key.is_none_or(|key| key.to_bytes() == *bytes);
         // An element that no sender made for this packet fails its MAC.
-        let wanted = if element { DropReason::Mac } else { DropReason::Alpha };
-        let right_packets = slots.packets(bytes).into_iter().all(|got| got == Some(wanted));
+        let wanted = if element {
+            DropReason::Mac
+        } else {
+            DropReason::Alpha
+        };
+        let right_packets = slots.packets(bytes, wanted);
         let (count, elements, wrong) = self.classes.entry(class).or_default();
         *count += 1;
         *elements += u64::from(element);
@@ -183,19 +215,31 @@ impl Tally {
 }
 
 impl Slots {
-    /// Why a forward packet and a reply with this alpha are dropped.
-    fn packets(&self, alpha: &[u8; 32]) -> [Option<DropReason>; 2] {
+    /// Whether a forward packet and a reply with this alpha are dropped for the wanted reason, alone and in one batch with a
+    /// good packet, which must not suffer.
+    fn packets(&self, alpha: &[u8; 32], wanted: DropReason) -> bool {
         let mut forward = *self.packet.as_bytes();
         forward[1..33].copy_from_slice(alpha);
         let mut surb = self.surb;
         surb[1..33].copy_from_slice(alpha);
         let (_, reply) = Surb::from_bytes(&surb).unwrap().reply(&[2; BODY_LEN]);
+        let forward = Packet::from_boxed(Box::new(forward));
         let context = KeyContext {
             network: NETWORK,
             epoch: EPOCH,
             relay: self.relay.id,
         };
-        [Packet::from_boxed(Box::new(forward)), reply]
-            .map(|mut packet| peel(&self.secret, &context, &mut packet).err())
+        let mut packets = [forward, self.packet.clone(), reply];
+        let mut alone = packets.clone();
+        let mut results = Vec::new();
+        peel_batch(&self.secret, &context, &mut packets, &mut results);
+        let same = alone
+            .iter_mut()
+            .zip(&results)
+            .all(|(packet, together)| peel(&self.secret, &context, packet) == *together);
+        let dropped = [&results[0], &results[2]]
+            .iter()
+            .all(|result| **result == Err(wanted));
+        same && dropped && results[1].is_ok()
     }
 }

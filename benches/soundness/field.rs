@@ -5,7 +5,12 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fe([u64; 4]);
 
-const P: [u64; 4] = [0xffff_ffff_ffff_ffed, u64::MAX, u64::MAX, 0x7fff_ffff_ffff_ffff];
+const P: [u64; 4] = [
+    0xffff_ffff_ffff_ffed,
+    u64::MAX,
+    u64::MAX,
+    0x7fff_ffff_ffff_ffff,
+];
 
 /// What RFC 9496 says about 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,9 +59,9 @@ impl Fe {
     pub(crate) fn add(self, other: Self) -> Self {
         let mut words = [0; 4];
         let mut carry = 0;
-        for i in 0..4 {
-            let sum = u128::from(self.0[i]) + u128::from(other.0[i]) + carry;
-            words[i] = sum as u64;
+        for ((word, a), b) in words.iter_mut().zip(self.0).zip(other.0) {
+            let sum = u128::from(a) + u128::from(b) + carry;
+            *word = sum as u64;
             carry = sum >> 64;
         }
         Self::reduced(words)
@@ -145,7 +150,12 @@ impl Fe {
     /// −121665 / 121666, the curve's d: 121666 to the power p − 2, which is 8 (p − 5) / 8 + 3.
     pub(crate) fn d() -> Self {
         let b = Self([121_666, 0, 0, 0]);
-        let inverse = b.pow_p58().square().square().square().mul(b.square().mul(b));
+        let inverse = b
+            .pow_p58()
+            .square()
+            .square()
+            .square()
+            .mul(b.square().mul(b));
         Self([121_665, 0, 0, 0]).neg().mul(inverse)
     }
 

@@ -54,7 +54,9 @@ pub(crate) fn run() -> bool {
         }
         for (place, flips) in tally.flips {
             let sums = all.flips.entry(place).or_insert_with(|| vec![0; BITS]);
-            sums.iter_mut().zip(flips).for_each(|(sum, count)| *sum += count);
+            sums.iter_mut()
+                .zip(flips)
+                .for_each(|(sum, count)| *sum += count);
         }
     }
     report(&all)
@@ -62,8 +64,15 @@ pub(crate) fn run() -> bool {
 
 fn report(all: &Tally) -> bool {
     let cases: u64 = all.outcomes.values().sum();
-    let whole = all.flips.values().filter(|flips| flips.iter().all(|&n| n == 1)).count();
-    println!("tamper: {} random packets, {cases} flips of one bit", all.packets);
+    let whole = all
+        .flips
+        .values()
+        .filter(|flips| flips.iter().all(|&n| n == 1))
+        .count();
+    println!(
+        "tamper: {} random packets, {cases} flips of one bit",
+        all.packets
+    );
     println!(
         "tamper: each of {BITS} bits was flipped once at {whole} of {} positions (path lengths 1 to {MAX_HOPS}, forward and reply)",
         all.flips.len()
@@ -72,7 +81,10 @@ fn report(all: &Tally) -> bool {
         println!("tamper: {direction:<7} {part:<6} {count:>7} {outcome}");
     }
     println!("tamper: {} delivered", all.delivered);
-    println!("tamper: {} of the same packets unaltered were delivered", all.unharmed);
+    println!(
+        "tamper: {} of the same packets unaltered were delivered",
+        all.unharmed
+    );
     let covered = whole == all.flips.len() || lab::smoke();
     all.delivered == 0 && all.unharmed == all.packets && covered
 }
@@ -110,7 +122,10 @@ fn fresh(seed: u64, hops: usize, reply: bool) -> (Trip, Packet) {
         (surb.reply(&body).1, Some(keys))
     } else {
         let exit = [Exit::Box, Exit::Drop, Exit::Loop { id: [9; 16] }][rng.next_u32() as usize % 3];
-        (build(&NETWORK, &path, class, exit, &body, rng).unwrap(), None)
+        (
+            build(&NETWORK, &path, class, exit, &body, rng).unwrap(),
+            None,
+        )
     };
     let trip = Trip {
         secrets,
@@ -143,7 +158,11 @@ impl Trip {
     /// Gives a packet to the relay at `position` and on to whomever it names. `Ok` says how it died, `Err` that it did not.
     fn carry(&self, position: usize, mut packet: Packet) -> Result<String, String> {
         for at in position..self.path.len() {
-            let later = if at == position { "at that hop" } else { "at a later hop" };
+            let later = if at == position {
+                "at that hop"
+            } else {
+                "at a later hop"
+            };
             match self.peel(at, &mut packet) {
                 Err(reason) => return Ok(format!("dropped {later}: {reason:?}")),
                 Ok(Peeled::Forward { next, .. }) => {
