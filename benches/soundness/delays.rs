@@ -1,7 +1,7 @@
 //! Waiting times against the law that SPEC.md §8 promises: above S exactly exponential. First the draws, then the real pool
 //! of a [`Mixer`]: packets come in as a Poisson stream, `handle_timeout` is called when it is due, tags are durable 10 ms after
 //! they were polled, and both the wait of each packet and the gaps between departures are measured. Time is virtual: what the
-//! mixer promises is exact there; `benches/relay` measures the same on a real clock.
+//! mixer promises is exact there. Seeds are fixed: only a change of the code changes a p-value.
 
 use std::collections::{BTreeMap, VecDeque};
 
