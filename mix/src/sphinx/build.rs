@@ -13,7 +13,7 @@ use super::geometry::{
 };
 use super::keys::{HopKeys, KeyContext, MixPublic, random_scalar};
 use super::packet::Packet;
-use super::payload::{Lioness, xor};
+use super::payload::{Lioness, STREAM_GROUP, xor};
 use super::table::KeyTables;
 use crate::{NetworkId, ShortId};
 
@@ -154,7 +154,7 @@ fn nest_blocks(
     last: Command,
     rng: &mut impl CryptoRng,
 ) -> ([u8; GAMMA_LEN], [u8; BETA_LEN]) {
-    let mut streams = Zeroizing::new([[0; BETA_LEN + BLOCK_LEN]; MAX_HOPS]);
+    let mut streams = Zeroizing::new([[0; STREAM_GROUP]; MAX_HOPS]);
     for (stream, keys) in streams.iter_mut().zip(layers) {
         keys.stream(stream);
     }
@@ -195,13 +195,13 @@ fn nest_blocks(
 }
 
 /// What the hops before the last append to beta by extending it with their streams, as the last hop will see it.
-fn filler(streams: &[[u8; BETA_LEN + BLOCK_LEN]]) -> [u8; BETA_LEN] {
+fn filler(streams: &[[u8; STREAM_GROUP]]) -> [u8; BETA_LEN] {
     let mut filler = [0; BETA_LEN];
     for (i, stream) in streams.iter().take(streams.len() - 1).enumerate() {
         // This hop sees beta with i blocks of filler at its end and adds one more of zeros.
         xor(
             &mut filler[..(i + 1) * BLOCK_LEN],
-            &stream[BETA_LEN - i * BLOCK_LEN..],
+            &stream[BETA_LEN - i * BLOCK_LEN..BETA_LEN + BLOCK_LEN],
         );
     }
     filler
