@@ -42,7 +42,7 @@ impl Opener {
         let now = latest.unwrap_or(Moment::ZERO);
         let mut outcomes = Vec::with_capacity(arrivals.len());
         for group in arrivals.chunks_mut(BATCH) {
-            let opened = open_group(|| self.usable(now), group);
+            let opened = open_group(self.usable(now), group);
             outcomes.extend(opened.into_iter().take(group.len()));
         }
         Opened { arrivals, outcomes }
