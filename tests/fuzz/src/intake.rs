@@ -86,7 +86,9 @@ impl Book {
         });
         let mut letters: Vec<Coming> = letters.collect();
         let kept = self.kept.take().filter(|_| alone);
-        let Snapshot { opener, epochs } = kept.unwrap_or_else(|| self.snapshot());
+        let Snapshot { opener, mut epochs } = kept.unwrap_or_else(|| self.snapshot());
+        // It keeps no key alive.
+        epochs.retain(|epoch| self.ring.contains_key(epoch));
         let mut arrivals = Vec::new();
         for letter in &mut letters {
             letter.opened = opens(letter.number, latest, &epochs);
