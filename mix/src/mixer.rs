@@ -114,7 +114,7 @@ impl Mixer {
     pub fn handle_opened(&mut self, opened: Opened) {
         for packet in opened.packets {
             self.counters.received += 1;
-            if let Err(reason) = self.accept_opened(opened.at, packet) {
+            if let Err(reason) = self.accept_opened(packet) {
                 self.counters.drop_one(reason);
             }
         }
@@ -207,10 +207,10 @@ impl Mixer {
         self.admit(now, seq, packet, peeled)
     }
 
-    fn accept_opened(&mut self, at: Moment, opened: OpenedPacket) -> Result<(), DropReason> {
+    fn accept_opened(&mut self, opened: OpenedPacket) -> Result<(), DropReason> {
         let outcome = opened.outcome?;
         let seq = self.remember(outcome.epoch, outcome.tag)?;
-        self.admit(at, seq, opened.packet, outcome.peeled?)
+        self.admit(opened.at, seq, opened.packet, outcome.peeled?)
     }
 
     /// Looks a tag up, keeps it, and says with which batch it becomes durable.

@@ -21,30 +21,51 @@ pub struct Opener {
 
 /// Packets that were opened, on their way into the mixer.
 pub struct Opened {
-    pub(super) at: Moment,
     pub(super) packets: Vec<OpenedPacket>,
 }
 
 pub(super) struct OpenedPacket {
+    /// When it arrived: its delay counts from here.
+    pub(super) at: Moment,
     pub(super) packet: Packet,
     pub(super) outcome: Result<Outcome, DropReason>,
 }
 
 impl Opener {
-    /// Opens packets that arrived at `now`, any number of them, in groups of 64 that share one inversion. The moment is that
-    /// of their arrival, from which their delays count, however long the work takes or waits.
-    pub fn open(&self, now: Moment, mut packets: Vec<Packet>) -> Opened {
+    /// Opens packets that arrived together at `now`, any number of them, in groups of 64 that share one inversion. The moment
+    /// is that of their arrival, from which their delays count, however long the work takes or waits.
+    pub fn open(&self, now: Moment, packets: Vec<Packet>) -> Opened {
+        self.open_all(now, packets, |_| now)
+    }
+
+    /// As [`open`](Self::open), for packets that arrived one after another; `arrivals` holds a moment for each, in any order.
+    /// A key that is usable at the last of these moments counts as usable for all.
+    pub fn open_arrived(&self, arrivals: &[Moment], packets: Vec<Packet>) -> Opened {
+        let last = arrivals.iter().copied().max().unwrap_or_default();
+        self.open_all(last, packets, |place| {
+            arrivals.get(place).copied().unwrap_or(last)
+        })
+    }
+
+    fn open_all(
+        &self,
+        now: Moment,
+        mut packets: Vec<Packet>,
+        arrival: impl Fn(usize) -> Moment,
+    ) -> Opened {
         let mut outcomes = Vec::with_capacity(packets.len());
         for group in packets.chunks_mut(BATCH) {
             let opened = open_group(|| self.usable(now), group);
             outcomes.extend(opened.into_iter().take(group.len()));
         }
-        let packets = packets.into_iter().zip(outcomes);
+        let opened = packets.into_iter().zip(outcomes).enumerate();
+        let opened = opened.map(|(place, (packet, outcome))| OpenedPacket {
+            at: arrival(place),
+            packet,
+            outcome,
+        });
         Opened {
-            at: now,
-            packets: packets
-                .map(|(packet, outcome)| OpenedPacket { packet, outcome })
-                .collect(),
+            packets: opened.collect(),
         }
     }
 

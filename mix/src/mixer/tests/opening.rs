@@ -55,6 +55,36 @@ fn delays_count_from_arrival_however_long_opening_takes() {
 }
 
 #[test]
+fn each_packet_of_a_batch_counts_from_its_own_arrival() {
+    let (mut together, relays, mut rng) = setup(34);
+    let mut alone = mixer_with(config(&relays[0]), &relays[0]);
+    let packets: Vec<_> = (0..70)
+        .map(|_| passing(&relays, Class::Fast, &mut rng))
+        .collect();
+    // Not in order: workers finish when they finish.
+    let arrivals: Vec<_> = (0..70)
+        .map(|n| START + Span::from_millis(700).times((n * 37) % 70))
+        .collect();
+    let opened = together.opener().open_arrived(&arrivals, packets.clone());
+    together.handle_opened(opened);
+    for (at, packet) in arrivals.into_iter().zip(packets) {
+        alone.handle_packet(at, packet);
+    }
+    sync(&mut together);
+    sync(&mut alone);
+    let mut left = 0;
+    while let Some(due) = alone.poll_timeout() {
+        assert_eq!(together.poll_timeout(), Some(due));
+        together.handle_timeout(due);
+        alone.handle_timeout(due);
+        let sent = transmitted(&mut together);
+        assert!(sent == transmitted(&mut alone) && !sent.is_empty());
+        left += sent.len();
+    }
+    assert_eq!((left, together.pool_len()), (70, 0));
+}
+
+#[test]
 fn what_was_opened_with_a_key_that_is_gone_is_dropped() {
     let (mut mixer, relays, mut rng) = setup(32);
     let opened = mixer
