@@ -10,7 +10,7 @@ use node::core::{Commit, KeyFile};
 use node::disk::Disk;
 use node::driver::peelers::Peelers;
 use node::env::{Clock, Timer};
-use node::net::{NetCommand, NetEvent};
+use node::net::{Links, NetEvent};
 use storage::backend::memory::MemoryBackend;
 use tokio::sync::mpsc::{Receiver, Sender};
 
@@ -26,7 +26,7 @@ pub(crate) struct Mixing {
     pub(crate) peelers: Option<Peelers>,
     pub(crate) disk: Disk<MemoryBackend>,
     pub(crate) clock: Clock,
-    pub(crate) commands: Sender<NetCommand>,
+    pub(crate) links: Links,
     pub(crate) events: Receiver<NetEvent>,
     pub(crate) peers: BTreeMap<ShortId, [u8; 32]>,
     pub(crate) gauge: Arc<Gauge>,
@@ -51,19 +51,16 @@ impl Mixing {
         let (synced, mut done) = tokio::sync::mpsc::channel(1);
         let mut timer = Timer::new(self.clock);
         let mut syncing = false;
-        let mut network_busy = 0;
         if let Some(peelers) = &mut self.peelers {
             peelers.renew(self.mixer.opener());
         }
         loop {
             self.mixer.handle_timeout(self.clock.now());
             while let Some((next, packet)) = self.mixer.poll_transmit() {
-                let (to, packet) = (self.peers[&next], packet.into_boxed());
-                let sent = self.commands.try_send(NetCommand::Send { to, packet });
-                network_busy += u64::from(sent.is_err());
+                self.links.send(&self.peers[&next], packet.into_boxed());
                 self.gauge.relayed.fetch_add(1, Ordering::Relaxed);
             }
-            self.show(network_busy);
+            self.show();
             if !syncing {
                 syncing = self.start_sync(&synced);
             }
@@ -129,10 +126,10 @@ impl Mixing {
         true
     }
 
-    fn show(&self, network_busy: u64) {
+    fn show(&self) {
         let shed = self.peelers.as_ref().map_or(0, Peelers::shed);
         let counters = self.mixer.counters();
-        let dropped = network_busy + shed + counters.dropped_total();
+        let dropped = shed + counters.dropped_total();
         self.gauge.dropped.store(dropped, Ordering::Relaxed);
         self.gauge.late.store(counters.late, Ordering::Relaxed);
     }

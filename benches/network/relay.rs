@@ -52,7 +52,7 @@ pub(crate) fn relay() {
         peelers: (threads > 0).then(|| Peelers::start(threads, lab::rng(10)).unwrap()),
         disk: disk(dir.path()),
         clock,
-        commands: end.net.commands.clone(),
+        links: end.net.links.clone(),
         events: end.take_events(),
         peers: sink_numbers()
             .map(|secret| (short_of(secret), id_of(secret)))

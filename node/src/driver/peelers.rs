@@ -20,9 +20,9 @@ use tokio::sync::mpsc;
 
 /// Packets that share one inversion: as many as a thread takes at once.
 const BATCH: usize = 64;
-/// Packets that may wait for each thread. Some 25 ms of work, which is what the constant hold of every packet hides; what
-/// waited longer would leave later than drawn.
-const WAITING: usize = 256;
+/// Packets that may wait for each thread: some 45 ms of work. Half of that the constant hold of every packet hides; more of a
+/// queue would only make departures later than drawn, less would lose what a few links bring at once.
+const WAITING: usize = 512;
 /// Batches that may wait for the loop.
 const RESULTS: usize = 64;
 

@@ -62,7 +62,7 @@ async fn next(peelers: &mut Peelers) -> Opened {
 
 #[tokio::test]
 async fn all_that_arrives_is_opened_once_keys_are_there() {
-    let (mut mixer, packets) = mixer_and_packets(300);
+    let (mut mixer, packets) = mixer_and_packets(600);
     for threads in [1, 3] {
         let mut peelers = Peelers::start(threads, rng(2)).unwrap();
         let count = packets.len().min(WAITING * threads);
@@ -79,8 +79,8 @@ async fn all_that_arrives_is_opened_once_keys_are_there() {
         assert_eq!((opened, peelers.shed(), peelers.lost()), (count, 0, 0));
         assert_eq!(mixer.counters().received - before, count as u64);
     }
-    assert_eq!(mixer.counters().ended, 300);
-    assert_eq!(mixer.counters().dropped(mix::DropReason::Replay), 256);
+    assert_eq!(mixer.counters().ended, 600);
+    assert_eq!(mixer.counters().dropped(mix::DropReason::Replay), 512);
 }
 
 #[test]
@@ -95,9 +95,9 @@ fn a_full_intake_sheds_old_and_new_alike() {
     let state = peelers.intake.lock();
     assert_eq!(state.waiting.len(), WAITING);
     let old = state.waiting.iter().filter(|(at, _)| at.0 < WAITING as u64);
-    // Each of the first 256 stays with probability (256/257)·(257/258)·…·(511/512) = 1/2: 128 ± 8.
+    // Each of the first 512 stays with probability (512/513)·(513/514)·…·(1023/1024) = 1/2: 256 ± 8.
     let old = old.count();
-    assert!((80..176).contains(&old), "{old} of the first half stayed");
+    assert!((200..312).contains(&old), "{old} of the first half stayed");
 }
 
 #[tokio::test]
