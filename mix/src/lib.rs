@@ -43,7 +43,7 @@ pub mod spec {}
 pub use counters::{Counters, DropReason};
 pub use id::{NetworkId, ShortId};
 pub use keyring::EpochKey;
-pub use mixer::{Event, Mixer, MixerConfig, Opened, Opener, TagBatch};
+pub use mixer::{Arrival, Event, Mixer, MixerConfig, Opened, Opener, TagBatch};
 pub use sphinx::{
     BODY_LEN, Class, Exit, HEADER_LEN, Hop, KeyContext, MAX_HOPS, MixPublic, MixSecret, PACKET_LEN,
     Packet, SURB_LEN, Surb, SurbKeys,

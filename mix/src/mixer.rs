@@ -13,6 +13,7 @@ use crate::dice::below;
 use crate::keyring::{EpochKey, KeyError, KeyRing};
 use crate::pool::Pool;
 use crate::replay::Seen;
+use crate::sphinx::batch::Outcome;
 use crate::sphinx::{Class, Packet, Peeled, ReplayTag};
 use crate::time::Moment;
 
@@ -23,8 +24,7 @@ mod taglog;
 
 pub use config::MixerConfig;
 pub use event::Event;
-use opener::OpenedPacket;
-pub use opener::{Opened, Opener};
+pub use opener::{Arrival, Opened, Opener};
 pub use taglog::TagBatch;
 use taglog::TagLog;
 
@@ -112,9 +112,9 @@ impl Mixer {
 
     /// Takes packets that an [`Opener`] opened, as if they had been handed in when they arrived.
     pub fn handle_opened(&mut self, opened: Opened) {
-        for packet in opened.packets {
+        for (arrival, outcome) in opened.arrivals.into_iter().zip(opened.outcomes) {
             self.counters.received += 1;
-            if let Err(reason) = self.accept_opened(packet) {
+            if let Err(reason) = self.accept_opened(arrival, outcome) {
                 self.counters.drop_one(reason);
             }
         }
@@ -207,10 +207,14 @@ impl Mixer {
         self.admit(now, seq, packet, peeled)
     }
 
-    fn accept_opened(&mut self, opened: OpenedPacket) -> Result<(), DropReason> {
-        let outcome = opened.outcome?;
+    fn accept_opened(
+        &mut self,
+        arrival: Arrival,
+        outcome: Result<Outcome, DropReason>,
+    ) -> Result<(), DropReason> {
+        let outcome = outcome?;
         let seq = self.remember(outcome.epoch, outcome.tag)?;
-        self.admit(opened.at, seq, opened.packet, outcome.peeled?)
+        self.admit(arrival.at, seq, arrival.packet, outcome.peeled?)
     }
 
     /// Looks a tag up, keeps it, and says with which batch it becomes durable.

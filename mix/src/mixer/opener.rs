@@ -19,54 +19,33 @@ pub struct Opener {
     pub(super) keys: Keys,
 }
 
-/// Packets that were opened, on their way into the mixer.
-pub struct Opened {
-    pub(super) packets: Vec<OpenedPacket>,
+/// A packet as a link brought it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// When; its delay counts from here, however long the work waits or takes.
+    pub at: Moment,
+    /// The packet.
+    pub packet: Packet,
 }
 
-pub(super) struct OpenedPacket {
-    /// When it arrived: its delay counts from here.
-    pub(super) at: Moment,
-    pub(super) packet: Packet,
-    pub(super) outcome: Result<Outcome, DropReason>,
+/// Packets that were opened, on their way into the mixer.
+pub struct Opened {
+    pub(super) arrivals: Vec<Arrival>,
+    pub(super) outcomes: Vec<Result<Outcome, DropReason>>,
 }
 
 impl Opener {
-    /// Opens packets that arrived together at `now`, any number of them, in groups of 64 that share one inversion. The moment
-    /// is that of their arrival, from which their delays count, however long the work takes or waits.
-    pub fn open(&self, now: Moment, packets: Vec<Packet>) -> Opened {
-        self.open_all(now, packets, |_| now)
-    }
-
-    /// As [`open`](Self::open), for packets that arrived one after another; `arrivals` holds a moment for each, in any order.
-    /// A key that is usable at the last of these moments counts as usable for all.
-    pub fn open_arrived(&self, arrivals: &[Moment], packets: Vec<Packet>) -> Opened {
-        let last = arrivals.iter().copied().max().unwrap_or_default();
-        self.open_all(last, packets, |place| {
-            arrivals.get(place).copied().unwrap_or(last)
-        })
-    }
-
-    fn open_all(
-        &self,
-        now: Moment,
-        mut packets: Vec<Packet>,
-        arrival: impl Fn(usize) -> Moment,
-    ) -> Opened {
-        let mut outcomes = Vec::with_capacity(packets.len());
-        for group in packets.chunks_mut(BATCH) {
+    /// Opens any number of packets; groups of 64 share one inversion. The keys are those that are usable at the latest of the
+    /// arrivals.
+    pub fn open(&self, mut arrivals: Vec<Arrival>) -> Opened {
+        let latest = arrivals.iter().map(|arrival| arrival.at).max();
+        let now = latest.unwrap_or(Moment::ZERO);
+        let mut outcomes = Vec::with_capacity(arrivals.len());
+        for group in arrivals.chunks_mut(BATCH) {
             let opened = open_group(|| self.usable(now), group);
             outcomes.extend(opened.into_iter().take(group.len()));
         }
-        let opened = packets.into_iter().zip(outcomes).enumerate();
-        let opened = opened.map(|(place, (packet, outcome))| OpenedPacket {
-            at: arrival(place),
-            packet,
-            outcome,
-        });
-        Opened {
-            packets: opened.collect(),
-        }
+        Opened { arrivals, outcomes }
     }
 
     /// Finds the key that a packet was made for. Alpha is decoded once, however many keys are tried.
@@ -99,12 +78,24 @@ impl Opener {
 impl Opened {
     /// How many packets these are.
     pub fn len(&self) -> usize {
-        self.packets.len()
+        self.arrivals.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+        self.arrivals.is_empty()
+    }
+}
+
+impl AsRef<Packet> for Arrival {
+    fn as_ref(&self) -> &Packet {
+        &self.packet
+    }
+}
+
+impl AsMut<Packet> for Arrival {
+    fn as_mut(&mut self) -> &mut Packet {
+        &mut self.packet
     }
 }
 
@@ -117,6 +108,6 @@ impl fmt::Debug for Opener {
 /// Shows no outcome: that is what a peer must not learn.
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({} packets)", self.packets.len())
+        write!(f, "Opened({} packets)", self.arrivals.len())
     }
 }

@@ -52,7 +52,7 @@ pub(crate) struct Outcome {
 /// given mean nothing.
 pub(crate) fn open_group<'a, K>(
     keys: impl Fn() -> K,
-    packets: &mut [Packet],
+    packets: &mut [impl AsRef<Packet> + AsMut<Packet>],
 ) -> [Result<Outcome, DropReason>; BATCH]
 where
     K: Iterator<Item = (&'a MixSecret, KeyContext)>,
@@ -66,7 +66,7 @@ where
                 .as_ref()
                 .map_err(|reason| *reason)
                 .map(|(epoch, authentic)| {
-                    let peeled = authentic.peel_all_but_alpha(packet);
+                    let peeled = authentic.peel_all_but_alpha(packet.as_mut());
                     if let Ok(Peeled::Forward { .. }) = peeled {
                         halves.push(place, authentic.half_of_next_alpha());
                     }
@@ -79,7 +79,7 @@ where
         // The keys of this hop have done their work.
         found[place] = Err(DropReason::Mac);
     }
-    halves.encode_doubles(|place, alpha| packets[place].set_alpha(alpha.as_bytes()));
+    halves.encode_doubles(|place, alpha| packets[place].as_mut().set_alpha(alpha.as_bytes()));
     opened
 }
 
@@ -88,12 +88,12 @@ type Found = Result<(u32, Authentic), DropReason>;
 /// Finds the key of each packet.
 fn authenticate<'a>(
     keys: impl Iterator<Item = (&'a MixSecret, KeyContext)>,
-    packets: &[Packet],
+    packets: &[impl AsRef<Packet>],
 ) -> [Found; BATCH] {
     let mut found: [Found; BATCH] = [const { Err(DropReason::Mac) }; BATCH];
     let mut elements: [Option<Element>; BATCH] = [const { None }; BATCH];
     for ((packet, element), found) in packets.iter().zip(&mut elements).zip(&mut found) {
-        match Element::read(packet) {
+        match Element::read(packet.as_ref()) {
             Ok(read) => *element = Some(read),
             Err(reason) => *found = Err(reason),
         }
@@ -109,7 +109,7 @@ fn authenticate<'a>(
             let Some(element) = &elements[place] else {
                 return;
             };
-            if let Ok(authentic) = element.check_shared(shared, &context, &packets[place]) {
+            if let Ok(authentic) = element.check_shared(shared, &context, packets[place].as_ref()) {
                 found[place] = Ok((context.epoch, authentic));
                 elements[place] = None;
             }

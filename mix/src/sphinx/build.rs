@@ -13,7 +13,7 @@ use super::geometry::{
 };
 use super::keys::{HopKeys, KeyContext, MixPublic, random_scalar};
 use super::packet::Packet;
-use super::payload::Lioness;
+use super::payload::{Lioness, STREAM_GROUP, xor};
 use super::table::KeyTables;
 use crate::{NetworkId, ShortId};
 
@@ -154,7 +154,11 @@ fn nest_blocks(
     last: Command,
     rng: &mut impl CryptoRng,
 ) -> ([u8; GAMMA_LEN], [u8; BETA_LEN]) {
-    let filler = filler(layers);
+    let mut streams = Zeroizing::new([[0; STREAM_GROUP]; MAX_HOPS]);
+    for (stream, keys) in streams.iter_mut().zip(layers) {
+        keys.stream(stream);
+    }
+    let filler = filler(&streams[..layers.len()]);
     let filled = (layers.len() - 1) * BLOCK_LEN;
     // What no block covers starts random, not zero: zeros would show the last hop how long the path was (Kuhn et al. 2020).
     // The last block's unused fields and its delay are random for the same reason.
@@ -181,7 +185,7 @@ fn nest_blocks(
         }
         .write(&mut block);
         beta[..BLOCK_LEN].copy_from_slice(&block);
-        keys.stream(&mut beta);
+        xor(&mut beta, &streams[i]);
         if i + 1 == layers.len() {
             beta[BETA_LEN - filled..].copy_from_slice(&filler[..filled]);
         }
@@ -191,15 +195,14 @@ fn nest_blocks(
 }
 
 /// What the hops before the last append to beta by extending it with their streams, as the last hop will see it.
-fn filler(layers: &[HopKeys]) -> [u8; BETA_LEN] {
+fn filler(streams: &[[u8; STREAM_GROUP]]) -> [u8; BETA_LEN] {
     let mut filler = [0; BETA_LEN];
-    for (i, keys) in layers.iter().take(layers.len() - 1).enumerate() {
+    for (i, stream) in streams.iter().take(streams.len() - 1).enumerate() {
         // This hop sees beta with i blocks of filler at its end and adds one more of zeros.
-        let mut extended = [0; BETA_LEN + BLOCK_LEN];
-        let start = BETA_LEN - i * BLOCK_LEN;
-        extended[start..BETA_LEN].copy_from_slice(&filler[..i * BLOCK_LEN]);
-        keys.stream(&mut extended);
-        filler[..(i + 1) * BLOCK_LEN].copy_from_slice(&extended[start..]);
+        xor(
+            &mut filler[..(i + 1) * BLOCK_LEN],
+            &stream[BETA_LEN - i * BLOCK_LEN..BETA_LEN + BLOCK_LEN],
+        );
     }
     filler
 }

@@ -9,7 +9,6 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit as _, StreamCipher as _};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::Identity as _;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -210,8 +209,11 @@ pub(super) fn halved(scalar: &Scalar) -> Scalar {
 
 /// A group element from its one encoding; the identity is none of ours.
 pub(super) fn decode_element(bytes: &[u8; 32]) -> Option<RistrettoPoint> {
-    let point = CompressedRistretto(*bytes).decompress()?;
-    (point != RistrettoPoint::identity()).then_some(point)
+    // Encodings are canonical, and this is the identity's: comparing bytes spares four field multiplications.
+    if *bytes == [0; 32] {
+        return None;
+    }
+    CompressedRistretto(*bytes).decompress()
 }
 
 /// A uniform non-zero scalar.

@@ -111,6 +111,18 @@ impl Packet {
     }
 }
 
+impl AsRef<Self> for Packet {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsMut<Self> for Packet {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
 /// Shows nothing of the content: a packet in a log is a packet recorded.
 impl fmt::Debug for Packet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,7 +11,7 @@ use super::command::{Block, Class, Command, Quantile, gamma_next, tag_is_zero};
 use super::geometry::{BETA_LEN, BLOCK_LEN, ID_LEN, VERSION};
 use super::keys::{HopKeys, KeyContext, MixSecret, decode_element, halved};
 use super::packet::{Packet, copy};
-use super::payload::Lioness;
+use super::payload::{Lioness, STREAM_GROUP};
 use crate::{DropReason, ShortId};
 
 /// What a relay remembers of a packet for as long as its key lives: 16 bytes derived from the shared element.
@@ -158,7 +158,8 @@ impl Authentic {
 
     /// What [`peel`](Self::peel) does, but for blinding alpha where the packet goes on.
     pub(super) fn peel_all_but_alpha(&self, packet: &mut Packet) -> Result<Peeled, DropReason> {
-        let mut beta = [0; BETA_LEN + BLOCK_LEN];
+        // Longer than the stream is needed: see STREAM_GROUP.
+        let mut beta = [0; STREAM_GROUP];
         beta[..BETA_LEN].copy_from_slice(packet.beta());
         self.keys.stream(&mut beta);
         let first: [u8; BLOCK_LEN] = copy(&beta[..BLOCK_LEN]);
@@ -167,7 +168,7 @@ impl Authentic {
         match block.command {
             Command::Forward { next } => {
                 packet.set_gamma(&gamma_next(&first));
-                packet.set_beta(&beta[BLOCK_LEN..]);
+                packet.set_beta(&beta[BLOCK_LEN..BLOCK_LEN + BETA_LEN]);
                 Ok(Peeled::Forward {
                     next,
                     class: block.class,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mix::Packet;
-use mix::mixer::{Opened, Opener};
+use mix::mixer::{Arrival, Opened, Opener};
 use mix::time::Moment;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
@@ -46,7 +46,7 @@ struct Intake {
 #[derive(Debug, Default)]
 struct State {
     opener: Option<Opener>,
-    waiting: VecDeque<(Moment, Packet)>,
+    waiting: VecDeque<Arrival>,
     /// Threads that sleep.
     idle: usize,
     threads: usize,
@@ -65,15 +65,13 @@ impl Peelers {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(threads: usize, rng: ChaCha20Rng) -> io::Result<Self> {
-        Self::start_with(threads, rng, |opener, arrivals, packets| {
-            opener.open_arrived(arrivals, packets)
-        })
+        Self::start_with(threads, rng, Opener::open)
     }
 
     fn start_with(
         threads: usize,
         rng: ChaCha20Rng,
-        open: impl Fn(&Opener, &[Moment], Vec<Packet>) -> Opened + Clone + Send + 'static,
+        open: impl Fn(&Opener, Vec<Arrival>) -> Opened + Clone + Send + 'static,
     ) -> io::Result<Self> {
         let threads = threads.max(1);
         let (results, opened) = mpsc::channel(RESULTS);
@@ -113,8 +111,9 @@ impl Peelers {
     pub fn push(&mut self, now: Moment, packets: impl IntoIterator<Item = Packet>) {
         let mut state = self.intake.lock();
         for packet in packets {
+            let arrival = Arrival { at: now, packet };
             if state.waiting.len() < self.cap {
-                state.waiting.push_back((now, packet));
+                state.waiting.push_back(arrival);
                 continue;
             }
             self.shed += 1;
@@ -122,7 +121,7 @@ impl Peelers {
             // Lemire's multiplication; its bias, all in 2^64, is nothing one could see.
             let victim = (u128::from(self.rng.next_u64()) * u128::from(all)) >> 64;
             if let Some(place) = state.waiting.get_mut(victim as usize) {
-                *place = (now, packet);
+                *place = arrival;
             }
         }
         let wake = state.idle.min(state.waiting.len());
@@ -176,11 +175,11 @@ impl Intake {
     fn serve(
         &self,
         results: &mpsc::Sender<Opened>,
-        open: impl Fn(&Opener, &[Moment], Vec<Packet>) -> Opened,
+        open: impl Fn(&Opener, Vec<Arrival>) -> Opened,
     ) {
-        while let Some((opener, arrivals, packets)) = self.next_batch() {
-            let count = packets.len();
-            let work = AssertUnwindSafe(|| open(&opener, &arrivals, packets));
+        while let Some((opener, arrivals)) = self.next_batch() {
+            let count = arrivals.len();
+            let work = AssertUnwindSafe(|| open(&opener, arrivals));
             match catch_unwind(work) {
                 Ok(opened) => {
                     drop(opener);
@@ -201,7 +200,7 @@ impl Intake {
     }
 
     /// Waits for work and takes this thread's share of it.
-    fn next_batch(&self) -> Option<(Opener, Vec<Moment>, Vec<Packet>)> {
+    fn next_batch(&self) -> Option<(Opener, Vec<Arrival>)> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -212,8 +211,7 @@ impl Intake {
             {
                 let opener = opener.clone();
                 let share = state.waiting.len().div_ceil(state.threads).min(BATCH);
-                let (arrivals, packets) = state.waiting.drain(..share).unzip();
-                return Some((opener, arrivals, packets));
+                return Some((opener, state.waiting.drain(..share).collect()));
             }
             state.idle += 1;
             state = self

@@ -17,6 +17,11 @@ fn mixed(relays: &[Relay], rng: &mut ChaCha20Rng) -> Vec<Packet> {
     packets
 }
 
+fn arrivals(packets: Vec<Packet>) -> Vec<Arrival> {
+    let arrival = |packet| Arrival { at: START, packet };
+    packets.into_iter().map(arrival).collect()
+}
+
 #[test]
 fn opened_elsewhere_or_here_is_the_same() {
     let (mut here, relays, mut rng) = setup(30);
@@ -26,7 +31,7 @@ fn opened_elsewhere_or_here_is_the_same() {
         here.handle_packet(START, packet);
     }
     let opener = there.opener();
-    let opened = std::thread::spawn(move || opener.open(START, packets));
+    let opened = std::thread::spawn(move || opener.open(arrivals(packets)));
     there.handle_opened(opened.join().unwrap());
 
     assert_eq!(here.counters(), there.counters());
@@ -45,7 +50,7 @@ fn delays_count_from_arrival_however_long_opening_takes() {
     let (mut mixer, relays, mut rng) = setup(31);
     let opened = mixer
         .opener()
-        .open(START, vec![passing(&relays, Class::Fast, &mut rng)]);
+        .open(arrivals(vec![passing(&relays, Class::Fast, &mut rng)]));
     mixer.handle_timeout(START + Span::from_secs(9));
     mixer.handle_opened(opened);
     sync(&mut mixer);
@@ -55,41 +60,11 @@ fn delays_count_from_arrival_however_long_opening_takes() {
 }
 
 #[test]
-fn each_packet_of_a_batch_counts_from_its_own_arrival() {
-    let (mut together, relays, mut rng) = setup(34);
-    let mut alone = mixer_with(config(&relays[0]), &relays[0]);
-    let packets: Vec<_> = (0..70)
-        .map(|_| passing(&relays, Class::Fast, &mut rng))
-        .collect();
-    // Not in order: workers finish when they finish.
-    let arrivals: Vec<_> = (0..70)
-        .map(|n| START + Span::from_millis(700).times((n * 37) % 70))
-        .collect();
-    let opened = together.opener().open_arrived(&arrivals, packets.clone());
-    together.handle_opened(opened);
-    for (at, packet) in arrivals.into_iter().zip(packets) {
-        alone.handle_packet(at, packet);
-    }
-    sync(&mut together);
-    sync(&mut alone);
-    let mut left = 0;
-    while let Some(due) = alone.poll_timeout() {
-        assert_eq!(together.poll_timeout(), Some(due));
-        together.handle_timeout(due);
-        alone.handle_timeout(due);
-        let sent = transmitted(&mut together);
-        assert!(sent == transmitted(&mut alone) && !sent.is_empty());
-        left += sent.len();
-    }
-    assert_eq!((left, together.pool_len()), (70, 0));
-}
-
-#[test]
 fn what_was_opened_with_a_key_that_is_gone_is_dropped() {
     let (mut mixer, relays, mut rng) = setup(32);
     let opened = mixer
         .opener()
-        .open(START, vec![passing(&relays, Class::Fast, &mut rng)]);
+        .open(arrivals(vec![passing(&relays, Class::Fast, &mut rng)]));
     mixer.drop_expired_keys(START + Span::from_secs(65));
     mixer.handle_opened(opened);
     assert_eq!(mixer.counters().dropped(DropReason::Mac), 1);
@@ -103,7 +78,7 @@ fn an_opener_without_keys_opens_nothing() {
     let mut mixer = Mixer::new(config(&relays[0]), rng.clone());
     let opened = mixer
         .opener()
-        .open(START, vec![passing(&relays, Class::Fast, &mut rng)]);
+        .open(arrivals(vec![passing(&relays, Class::Fast, &mut rng)]));
     assert_eq!((opened.len(), opened.is_empty()), (1, false));
     mixer.handle_opened(opened);
     assert_eq!(mixer.counters().dropped(DropReason::Mac), 1);

@@ -94,7 +94,7 @@ fn a_full_intake_sheds_old_and_new_alike() {
     assert_eq!(peelers.shed(), WAITING as u64);
     let state = peelers.intake.lock();
     assert_eq!(state.waiting.len(), WAITING);
-    let old = state.waiting.iter().filter(|(at, _)| at.0 < WAITING as u64);
+    let old = state.waiting.iter().filter(|it| it.at.0 < WAITING as u64);
     // Each of the first 512 stays with probability (512/513)·(513/514)·…·(1023/1024) = 1/2: 256 ± 8.
     let old = old.count();
     assert!((200..312).contains(&old), "{old} of the first half stayed");
@@ -103,9 +103,12 @@ fn a_full_intake_sheds_old_and_new_alike() {
 #[tokio::test]
 async fn a_panic_costs_its_batch_and_is_counted() {
     let (mut mixer, packets) = mixer_and_packets(3);
-    let mut peelers = Peelers::start_with(1, rng(4), |opener, arrivals, packets| {
-        assert!(arrivals[0] != Moment(7), "a packet that nobody thought of");
-        opener.open_arrived(arrivals, packets)
+    let mut peelers = Peelers::start_with(1, rng(4), |opener, arrivals| {
+        assert!(
+            arrivals[0].at != Moment(7),
+            "a packet that nobody thought of"
+        );
+        opener.open(arrivals)
     })
     .unwrap();
     peelers.push(Moment(7), [packets[0].clone()]);
