@@ -14,8 +14,9 @@ use crate::child::{self, say};
 use crate::end::{End, TCP, id_of, short_of};
 use crate::lab::{self, NETWORK};
 
-/// Links on either side of the relay. A mesh has more.
-pub(crate) const LINKS: u8 = 4;
+/// Links that packets come over, and links that they leave over. A mesh has more.
+const SOURCES: u8 = 4;
+pub(crate) const SINKS: u8 = 8;
 /// Packets that the source may have in a link's queue: below that queue, which drops the newest when it is full.
 const AHEAD: u64 = 40;
 
@@ -24,11 +25,11 @@ const FIRST_SOURCE: u8 = 20;
 const FIRST_SINK: u8 = 40;
 
 pub(crate) fn sources() -> impl Iterator<Item = u8> {
-    FIRST_SOURCE..FIRST_SOURCE + LINKS
+    FIRST_SOURCE..FIRST_SOURCE + SOURCES
 }
 
 pub(crate) fn sink_numbers() -> impl Iterator<Item = u8> + Clone {
-    FIRST_SINK..FIRST_SINK + LINKS
+    FIRST_SINK..FIRST_SINK + SINKS
 }
 
 /// The relay's key, which all processes make from the same number.

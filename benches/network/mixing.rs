@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mix::{Mixer, Packet, ShortId};
 use node::core::{Commit, KeyFile};
 use node::disk::Disk;
+use node::driver::COMMIT_GAP;
 use node::driver::peelers::Peelers;
 use node::env::{Clock, Timer};
 use node::net::{Links, NetEvent};
@@ -50,7 +51,7 @@ impl Mixing {
     pub(crate) async fn run(mut self) {
         let (synced, mut done) = tokio::sync::mpsc::channel(1);
         let mut timer = Timer::new(self.clock);
-        let mut syncing = false;
+        let (mut syncing, mut sync_at) = (false, None);
         if let Some(peelers) = &mut self.peelers {
             peelers.renew(self.mixer.opener());
         }
@@ -61,10 +62,13 @@ impl Mixing {
                 self.gauge.relayed.fetch_add(1, Ordering::Relaxed);
             }
             self.show();
-            if !syncing {
+            let now = self.clock.now();
+            if !syncing && sync_at.is_none_or(|at| at <= now) {
                 syncing = self.start_sync(&synced);
+                sync_at = syncing.then_some(now + COMMIT_GAP);
             }
-            let wake = self.mixer.poll_timeout();
+            let wake = [self.mixer.poll_timeout(), sync_at.filter(|_| !syncing)];
+            let wake = wake.into_iter().flatten().min();
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.take_events(event),
@@ -119,7 +123,7 @@ impl Mixing {
         self.gauge.commits.fetch_add(1, Ordering::Relaxed);
         let (disk, synced) = (self.disk.clone(), synced.clone());
         tokio::task::spawn_blocking(move || {
-            disk.commit(&commit(KeyFile::Append { epoch: EPOCH, tags }))
+            disk.commit(&mut commit(KeyFile::Append { epoch: EPOCH, tags }))
                 .unwrap();
             let _ = synced.blocking_send(seq);
         });

@@ -117,7 +117,7 @@ fn mixer(mean_ms: u64, clock: Clock) -> Mixer {
 fn disk(dir: &std::path::Path) -> Disk<MemoryBackend> {
     let disk = Disk::new(MemoryBackend::new(), dir.to_owned()).unwrap();
     let sealed = vec![0; 101];
-    disk.commit(&commit(KeyFile::Create {
+    disk.commit(&mut commit(KeyFile::Create {
         epoch: EPOCH,
         sealed,
     }))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::child::{Child, numbers};
-use crate::ends::LINKS;
+use crate::ends::SINKS;
 use crate::lab;
 
 /// Packets on their way from the source to the sinks at most. Above what waits in the pool at the highest rate one thread
@@ -44,7 +44,7 @@ impl Bed {
             ],
         );
         let at = relay.hear("at");
-        let addresses: Vec<_> = (0..LINKS).map(|_| sinks.hear("at")).collect();
+        let addresses: Vec<_> = (0..SINKS).map(|_| sinks.hear("at")).collect();
         relay.ask(format!("link {}", addresses.join(" ")));
         source.hear("built");
         source.ask(format!("link {at}"));

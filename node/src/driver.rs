@@ -13,6 +13,7 @@ use dht::id::NodeId;
 use libp2p::Multiaddr;
 use mix::Packet;
 use mix::mixer::Opened;
+use mix::time::{Moment, Span};
 use storage::backend::{Backend, BackendError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -30,6 +31,9 @@ mod requests;
 
 /// Events of the network taken in one go.
 const TURN: usize = 64;
+/// Commits begin at least so far apart. The constant hold of every packet is five times as long and hides it; what a busy relay
+/// writes then goes to the disk in groups, not tag by tag.
+pub const COMMIT_GAP: Span = Span::from_millis(5);
 /// How long to wait before a failed commit is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Network commands that may wait for room; a packet never waits.
@@ -56,6 +60,8 @@ pub(crate) struct Driver<B: Backend> {
     events: broadcast::Sender<(u64, Event)>,
     event_number: u64,
     commit: Option<JoinHandle<(Commit, Result<(), BackendError>)>>,
+    /// When the next commit may begin, if there is anything to write.
+    commit_at: Option<Moment>,
     waiting: VecDeque<Waiting>,
     backlog: VecDeque<NetCommand>,
     listen: Vec<Multiaddr>,
@@ -85,6 +91,7 @@ impl<B: Backend + Sync> Driver<B> {
             events,
             event_number: 0,
             commit: None,
+            commit_at: None,
             waiting: VecDeque::new(),
             backlog: VecDeque::new(),
             listen: Vec::new(),
@@ -100,7 +107,9 @@ impl<B: Backend + Sync> Driver<B> {
         let mut timer = Timer::new(self.clock);
         while !self.stopping {
             self.carry();
-            let wake = self.core.poll_timeout();
+            let commit_at = self.commit_at.filter(|_| self.commit.is_none());
+            let wake = [self.core.poll_timeout(), commit_at];
+            let wake = wake.into_iter().flatten().min();
             let input = tokio::select! {
                 event = self.net.events.recv() => Input::Net(event),
                 request = self.requests.recv() => Input::Request(request),
@@ -174,10 +183,13 @@ impl<B: Backend + Sync> Driver<B> {
             // Nobody listening is fine.
             let _ = self.events.send((self.event_number, event));
         }
-        if self.commit.is_none()
-            && let Some(commit) = self.core.poll_commit()
-        {
-            self.start_commit(commit, Duration::ZERO);
+        let now = self.clock.now();
+        if self.commit.is_none() && self.commit_at.is_none_or(|at| at <= now) {
+            self.commit_at = None;
+            if let Some(commit) = self.core.poll_commit() {
+                self.commit_at = Some(now + COMMIT_GAP);
+                self.start_commit(commit, Duration::ZERO);
+            }
         }
     }
 
@@ -273,7 +285,8 @@ impl<B: Backend + Sync> Driver<B> {
                 tokio::time::sleep(after).await;
             }
             let work = move || {
-                let done = disk.commit(&commit);
+                let mut commit = commit;
+                let done = disk.commit(&mut commit);
                 (commit, done)
             };
             match tokio::task::spawn_blocking(work).await {
