@@ -100,7 +100,7 @@ fn run(threads: usize, layout: &'static str) {
         watch: "no",
     });
     // Once unmeasured: caches, windows of TCP, the replay set's memory.
-    let window = WINDOW * threads as u64;
+    let window = WINDOW + 200 * (threads as u64 - 1);
     let warm = bed.send("send", each, window);
     let drops = bed.relay.ask("drops");
     assert!(warm * 100 >= each * 95, "{warm} of {each} arrived: {drops}");
