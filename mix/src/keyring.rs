@@ -2,7 +2,7 @@
 //! lifetime. Erasing a key erases its tags, and a key cannot be used without being guarded. SPEC.md §8.
 
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rand_core::Rng;
 use thiserror::Error;
@@ -125,27 +125,31 @@ pub(crate) struct KeyRing {
 /// A key and its tags: neither lives without the other.
 #[derive(Debug)]
 struct Guarded {
+    /// Others hold it only while they open packets; see [`Keys`].
     key: Arc<EpochKey>,
     seen: ReplaySet,
 }
 
-/// The keys of a ring without their tags, for those who only open packets. A copy keeps the keys in memory: it must not be
-/// kept beyond the next change of the ring.
+/// The keys of a ring without their tags, for those who only open packets. Keeps none of them alive: a key that the ring
+/// erased is gone from every copy of this.
 #[derive(Clone, Debug)]
-pub(crate) struct Keys(Arc<[Arc<EpochKey>]>);
+pub(crate) struct Keys(Arc<[Weak<EpochKey>]>);
 
 impl Keys {
-    /// The usable ones, the current epoch's first, then the others from the newest on.
-    pub(crate) fn usable(&self, now: Moment) -> impl Iterator<Item = &EpochKey> {
-        let newest_first = move || {
-            let keys = self.0.iter().rev().map(Arc::as_ref);
-            keys.filter(move |key| key.is_usable(now))
-        };
-        let current = newest_first().find(|key| key.starts <= now);
-        let is_current = move |key: &&EpochKey| current.is_some_and(|it| it.epoch == key.epoch);
-        current
-            .into_iter()
-            .chain(newest_first().filter(move |key| !is_current(key)))
+    /// The usable ones, the current epoch's first, then the others from the newest on. They live as long as the result: drop
+    /// it when the work is done.
+    pub(crate) fn usable(&self, now: Moment) -> [Option<Arc<EpochKey>>; MAX_KEYS] {
+        let mut usable = [const { None }; MAX_KEYS];
+        let newest_first = self.0.iter().rev().filter_map(Weak::upgrade);
+        let newest_first = newest_first.filter(|key| key.is_usable(now));
+        for (place, key) in usable.iter_mut().zip(newest_first) {
+            *place = Some(key);
+        }
+        let mut found = usable.iter().flatten();
+        if let Some(current) = found.position(|key| key.starts <= now) {
+            usable[..=current].rotate_right(1);
+        }
+        usable
     }
 }
 
@@ -219,7 +223,12 @@ impl KeyRing {
     }
 
     fn list_keys(&mut self) {
-        self.keys = Keys(self.guarded.iter().map(|it| it.key.clone()).collect());
+        self.keys = Keys(
+            self.guarded
+                .iter()
+                .map(|it| Arc::downgrade(&it.key))
+                .collect(),
+        );
     }
 
     pub(crate) fn epochs(&self) -> impl Iterator<Item = u32> + '_ {

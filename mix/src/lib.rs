@@ -9,6 +9,8 @@
 //!                       └── BOX REPLY LOOP ───────────────────────► synced ────────► poll_event    ──► node
 //! ```
 //!
+//! A busy node lets other threads do all cryptography, by an [`Opener`], and the mixer take over at the replay set.
+//!
 //! Nothing here reads a clock, asks the system for randomness or opens a socket: both come in as arguments, so that a
 //! simulated run is the production code and repeats bit for bit. The rooms of the house:
 //!

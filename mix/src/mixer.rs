@@ -35,7 +35,8 @@ use taglog::TagLog;
 /// [`poll_tags`](Self::poll_tags) and make each batch durable, then say so by [`handle_synced`](Self::handle_synced); then
 /// drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event). Nothing whose tag is not durable leaves
 /// by either. A busy node opens packets on other threads: [`opener`](Self::opener) gives what does that,
-/// [`handle_opened`](Self::handle_opened) takes the result in place of `handle_packet`. At the turn of epochs [`add_key`](Self::add_key) and [`drop_expired_keys`](Self::drop_expired_keys).
+/// [`handle_opened`](Self::handle_opened) takes the result in place of `handle_packet`. At the turn of epochs call
+/// [`add_key`](Self::add_key) and [`drop_expired_keys`](Self::drop_expired_keys).
 pub struct Mixer {
     config: MixerConfig,
     rng: ChaCha20Rng,
@@ -99,9 +100,8 @@ impl Mixer {
         }
     }
 
-    /// What opens packets for this mixer elsewhere. It is good until [`add_key`](Self::add_key) or
-    /// [`drop_expired_keys`](Self::drop_expired_keys) changes the keys; one that is older must be dropped then, or an erased
-    /// key lives on in it.
+    /// What opens packets for this mixer elsewhere. Take a new one after [`add_key`](Self::add_key): an older one does not know
+    /// that key and drops its packets.
     pub fn opener(&self) -> Opener {
         Opener {
             network: self.config.network,
@@ -110,7 +110,7 @@ impl Mixer {
         }
     }
 
-    /// Takes packets that an [`Opener`] opened, as if they had been handed in when they arrived.
+    /// Takes packets that an [`Opener`] of this mixer opened, as if they had been handed in when they arrived.
     pub fn handle_opened(&mut self, opened: Opened) {
         for (arrival, outcome) in opened.arrivals.into_iter().zip(opened.outcomes) {
             self.counters.received += 1;

@@ -21,7 +21,8 @@ pub enum Seen {
     Full,
 }
 
-/// A set of 16-byte tags with open addressing, exact, of bounded size. 32 to 64 bytes a tag.
+/// A set of 16-byte tags with open addressing, exact, of bounded size. 32 to 64 bytes a tag, but at least 256 for each part that
+/// holds any.
 pub struct ReplaySet {
     shards: [Shard; SHARDS],
     /// The one tag that a slot cannot hold.
@@ -41,7 +42,7 @@ struct Shard {
 impl ReplaySet {
     /// An empty set for at most `cap` tags. It grows as it fills, a part at a time.
     pub fn new(cap: usize, rng: &mut impl Rng) -> Self {
-        let seed = [rng.next_u64() | 1, rng.next_u64() | 1];
+        let seed = [rng.next_u64(), rng.next_u64()];
         Self {
             shards: [const {
                 Shard {
@@ -62,7 +63,8 @@ impl ReplaySet {
         if tags == 0 {
             return;
         }
-        // Tags spread over the shards by chance; an eighth above the mean is more than they stray when there are many.
+        // Tags spread over the shards by chance; an eighth above the mean is more than they stray when there are a hundred
+        // thousand. With fewer, the power of two mostly leaves more room, and if not, a shard of some KiB grows.
         let slots = (tags / SHARDS * 9 / 4).next_power_of_two().max(SMALLEST);
         for number in 0..SHARDS {
             if slots > self.shards[number].slots.len() {

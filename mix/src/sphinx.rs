@@ -7,8 +7,9 @@
 //!
 //! `alpha` is a Ristretto255 element, fresh at every hop; `gamma` authenticates `beta`, which holds one routing block per hop
 //! left; `delta` is a wide block: changing one bit of it garbles all of it, and the tag shows it at the end.
-//! Building is in [`build`](mod@build) and [`surb`], peeling in [`unwrap`] and, for many packets at once, [`batch`], sizes in [`geometry`]. SPEC.md §2–§6; Danezis and Goldberg
-//! 2009, with the padding of Kuhn, Beck and Strufe 2020.
+//! Building is in [`build`](mod@build) and [`surb`], with tables for keys in [`table`]; peeling in [`unwrap`] and, for many
+//! packets at once, [`batch`]; sizes in [`geometry`]. SPEC.md §2–§7; Danezis and Goldberg 2009, with the padding of Kuhn, Beck
+//! and Strufe 2020.
 
 pub mod batch;
 pub mod build;

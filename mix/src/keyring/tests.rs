@@ -32,6 +32,8 @@ fn the_current_key_is_tried_first_then_the_other_usable_ones() {
     let epochs = |now| {
         ring.keys()
             .usable(Moment(now))
+            .iter()
+            .flatten()
             .map(|key| key.epoch)
             .collect::<Vec<_>>()
     };
@@ -69,8 +71,24 @@ fn an_epoch_has_one_key_ever() {
 }
 
 #[test]
+fn a_key_that_is_erased_is_erased_in_every_copy_of_the_keys() {
+    let mut ring = ring(&[1, 2]);
+    let copy = ring.keys().clone();
+    let usable = |now| copy.usable(Moment(now)).iter().flatten().count();
+    assert_eq!(usable(120), 2);
+    let in_use = copy.usable(Moment(120))[1].clone().unwrap();
+    let key = Arc::downgrade(&in_use);
+    ring.drop_expired(Moment(135));
+    assert_eq!(usable(134), 2, "work that runs ends with its key");
+    drop(in_use);
+    assert_eq!(usable(134), 1, "even if asked for a moment of its time");
+    assert_eq!(key.strong_count(), 0);
+}
+
+#[test]
 fn there_is_room_for_four_keys() {
     let mut ring = ring(&[1, 2, 3, 4]);
+    assert_eq!(ring.keys().usable(Moment(240)).iter().flatten().count(), 2);
     assert_eq!(
         ring.add(key(5), [], &mut rng(0)),
         Err(KeyError::TooManyKeys)

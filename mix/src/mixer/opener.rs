@@ -2,16 +2,17 @@
 //! on another thread; what it makes goes back into the mixer, which looks up the replay tags. SPEC.md §8.
 
 use core::fmt;
+use std::sync::Arc;
 
 use crate::counters::DropReason;
-use crate::keyring::Keys;
+use crate::keyring::{EpochKey, Keys};
 use crate::sphinx::batch::{BATCH, Outcome, open_group};
 use crate::sphinx::{Authentic, Element, KeyContext, MixSecret, Packet};
 use crate::time::Moment;
 use crate::{NetworkId, ShortId};
 
-/// Opens packets for a mixer. Made by [`Mixer::opener`](super::Mixer::opener); cheap to clone; good until the mixer's keys
-/// change. Holds the mixer's keys: drop it when a newer one was made.
+/// Opens packets for a mixer. Made by [`Mixer::opener`](super::Mixer::opener); cheap to clone. It knows the keys that the
+/// mixer had then, but keeps none: what the mixer erases opens nothing here any more.
 #[derive(Clone)]
 pub struct Opener {
     pub(super) network: NetworkId,
@@ -41,8 +42,9 @@ impl Opener {
         let latest = arrivals.iter().map(|arrival| arrival.at).max();
         let now = latest.unwrap_or(Moment::ZERO);
         let mut outcomes = Vec::with_capacity(arrivals.len());
+        let keys = self.keys.usable(now);
         for group in arrivals.chunks_mut(BATCH) {
-            let opened = open_group(|| self.usable(now), group);
+            let opened = open_group(self.in_context(&keys), group);
             outcomes.extend(opened.into_iter().take(group.len()));
         }
         Opened { arrivals, outcomes }
@@ -55,7 +57,7 @@ impl Opener {
         packet: &Packet,
     ) -> Result<(u32, Authentic), DropReason> {
         let element = Element::read(packet)?;
-        for (secret, context) in self.usable(now) {
+        for (secret, context) in self.in_context(&self.keys.usable(now)) {
             if let Ok(authentic) = element.check(secret, &context, packet) {
                 return Ok((context.epoch, authentic));
             }
@@ -63,8 +65,11 @@ impl Opener {
         Err(DropReason::Mac)
     }
 
-    fn usable(&self, now: Moment) -> impl Iterator<Item = (&MixSecret, KeyContext)> {
-        self.keys.usable(now).map(|key| {
+    fn in_context<'a>(
+        &self,
+        keys: &'a [Option<Arc<EpochKey>>],
+    ) -> impl Iterator<Item = (&'a MixSecret, KeyContext)> {
+        keys.iter().flatten().map(|key| {
             let context = KeyContext {
                 network: self.network,
                 epoch: key.epoch,

@@ -87,4 +87,30 @@ fn a_set_grows_a_part_at_a_time() {
         assert!(grown <= 1, "one insertion grew {grown} parts");
         before = after;
     }
+    for shard in &set.shards {
+        let bytes = 16 * shard.slots.len() / shard.len;
+        assert!((32..=64).contains(&bytes), "{bytes} bytes a tag");
+    }
+}
+
+#[test]
+fn no_room_is_made_for_nothing_and_none_is_taken_back() {
+    let slots = |set: &ReplaySet| set.shards.iter().map(|s| s.slots.len()).sum::<usize>();
+    let mut none = ReplaySet::new(0, &mut rng(4));
+    none.reserve(usize::MAX);
+    assert_eq!((slots(&none), none.insert([1; 16])), (0, Seen::Full));
+    assert_eq!(none.insert([0; 16]), Seen::Full, "the zero tag counts too");
+
+    let mut boundless = ReplaySet::new(usize::MAX, &mut rng(5));
+    boundless.reserve(0);
+    assert_eq!(slots(&boundless), 0);
+    boundless.reserve(1);
+    assert_eq!(slots(&boundless), SMALLEST * SHARDS);
+    boundless.reserve(10_000);
+    let reserved = slots(&boundless);
+    boundless.reserve(1);
+    assert_eq!(slots(&boundless), reserved);
+    assert_eq!(boundless.insert([0; 16]), Seen::New);
+    assert_eq!(boundless.insert([0; 16]), Seen::Again);
+    assert_eq!((boundless.len(), boundless.is_empty()), (1, false));
 }

@@ -18,6 +18,9 @@ pub const BATCH: usize = 64;
 /// Takes one layer off each of any number of packets, in place, with the bytes and results of [`peel`](super::peel).
 /// `results` is cleared; its n-th entry is that of the n-th packet.
 ///
+/// The tag of a packet that fails after its authentication is lost with the error, as it is by `peel`; a relay, which must
+/// keep it, opens packets by an [`Opener`](crate::Opener).
+///
 /// Costs a group of 64 a fixed, small number of heap allocations in the curve library, and none per packet if `results` has
 /// room.
 pub fn peel_batch(
@@ -28,7 +31,7 @@ pub fn peel_batch(
 ) {
     results.clear();
     for group in packets.chunks_mut(BATCH) {
-        let opened = open_group(|| [(secret, *context)].into_iter(), group);
+        let opened = open_group([(secret, *context)].into_iter(), group);
         results.extend(
             opened
                 .into_iter()
@@ -50,14 +53,11 @@ pub(crate) struct Outcome {
 
 /// Peels up to [`BATCH`] packets by whichever of the keys opens each, keys tried in their order. Entries beyond the packets
 /// given mean nothing.
-pub(crate) fn open_group<'a, K>(
-    keys: impl Fn() -> K,
+pub(crate) fn open_group<'a>(
+    keys: impl Iterator<Item = (&'a MixSecret, KeyContext)>,
     packets: &mut [impl AsRef<Packet> + AsMut<Packet>],
-) -> [Result<Outcome, DropReason>; BATCH]
-where
-    K: Iterator<Item = (&'a MixSecret, KeyContext)>,
-{
-    let mut found = authenticate(keys(), packets);
+) -> [Result<Outcome, DropReason>; BATCH] {
+    let mut found = authenticate(keys, packets);
     let mut opened = [const { Err(DropReason::Mac) }; BATCH];
     let mut halves = Halves::new();
     for (place, packet) in packets.iter_mut().enumerate() {
@@ -118,7 +118,7 @@ fn authenticate<'a>(
     found
 }
 
-/// Halves of the elements that are wanted, each for a place of the group. Erased when encoded.
+/// Halves of the elements that are wanted, each for a place of the group. Erased when dropped.
 struct Halves {
     points: Zeroizing<[RistrettoPoint; BATCH]>,
     places: [usize; BATCH],
@@ -141,11 +141,18 @@ impl Halves {
     }
 
     /// Gives the encoding of the double of each with its place.
-    fn encode_doubles(self, mut give: impl FnMut(usize, &CompressedRistretto)) {
-        // Alone, a plain encoding is as fast and allocates nothing.
-        if self.len == 1 {
-            let alone = Zeroizing::new((self.points[0] + self.points[0]).compress());
-            return give(self.places[0], &alone);
+    ///
+    /// What the curve library computes in between lies in memory that it frees without erasing: it offers no other way.
+    fn encode_doubles(&self, mut give: impl FnMut(usize, &CompressedRistretto)) {
+        match self.len {
+            // At the turn of epochs the second key mostly finds every packet opened by the first.
+            0 => return,
+            // Alone, a plain encoding is as fast and allocates nothing.
+            1 => {
+                let alone = Zeroizing::new((self.points[0] + self.points[0]).compress());
+                return give(self.places[0], &alone);
+            }
+            _ => {}
         }
         let mut encoded = RistrettoPoint::double_and_compress_batch(&self.points[..self.len]);
         for (place, encoded) in self.places.iter().zip(&mut encoded) {

@@ -16,7 +16,8 @@ use super::keys::MixPublic;
 /// keys of an epoch or to none, not to those that were used.
 #[derive(Clone)]
 pub struct KeyTables {
-    tables: BTreeMap<[u8; 32], RistrettoBasepointTable>,
+    /// Boxed, for the map moves its entries and keeps up to half of their places free.
+    tables: BTreeMap<[u8; 32], Box<RistrettoBasepointTable>>,
     /// Oldest first.
     order: VecDeque<[u8; 32]>,
     cap: usize,
@@ -43,7 +44,7 @@ impl KeyTables {
         {
             self.tables.remove(&oldest);
         }
-        let table = RistrettoBasepointTable::create(key.point());
+        let table = Box::new(RistrettoBasepointTable::create(key.point()));
         self.tables.insert(name, table);
         self.order.push_back(name);
     }
@@ -67,7 +68,7 @@ impl KeyTables {
     /// scalar · key, in constant time with and without a table.
     pub(super) fn multiply(&self, key: &MixPublic, scalar: &Scalar) -> RistrettoPoint {
         match self.tables.get(&key.to_bytes()) {
-            Some(table) => table * scalar,
+            Some(table) => table.as_ref() * scalar,
             None => key.point() * scalar,
         }
     }

@@ -153,7 +153,8 @@ impl Authentic {
 
     /// Half of the next hop's group element, for encoding many of them together.
     pub(super) fn half_of_next_alpha(&self) -> RistrettoPoint {
-        self.alpha * halved(&self.keys.blinding)
+        let half = Zeroizing::new(halved(&self.keys.blinding));
+        self.alpha * *half
     }
 
     /// What [`peel`](Self::peel) does, but for blinding alpha where the packet goes on.

@@ -83,3 +83,83 @@ fn an_opener_without_keys_opens_nothing() {
     mixer.handle_opened(opened);
     assert_eq!(mixer.counters().dropped(DropReason::Mac), 1);
 }
+
+/// The first relay in the next epoch, which starts at 60 s; its key serves from 55 s on.
+fn next(relay: &Relay, rng: &mut ChaCha20Rng) -> (Relay, EpochKey) {
+    let mut next = relay.clone();
+    next.secret = crate::MixSecret::random(rng);
+    next.hop.key = next.secret.public();
+    next.hop.epoch += 1;
+    let key = EpochKey {
+        usable_from: START + Span::from_secs(55),
+        starts: START + Span::from_secs(60),
+        usable_until: START + Span::from_secs(125),
+        ..epoch_key(&next)
+    };
+    (next, key)
+}
+
+#[test]
+fn one_batch_finds_the_key_of_each_of_its_packets() {
+    let (mut here, mut relays, mut rng) = setup(34);
+    let mut there = mixer_with(config(&relays[0]), &relays[0]);
+    let (next, key) = next(&relays[0], &mut rng);
+    for mixer in [&mut here, &mut there] {
+        mixer.add_key(key.clone(), []).unwrap();
+    }
+    let mut packets = mixed(&relays, &mut rng);
+    relays[0] = next;
+    for (n, packet) in mixed(&relays, &mut rng).into_iter().enumerate() {
+        packets.insert(2 * n, packet);
+    }
+    // Before and after the start of the epoch: the order in which the keys are tried must not show.
+    for (secs, packets) in [57, 62].into_iter().zip(packets.chunks(packets.len() / 2)) {
+        let at = START + Span::from_secs(secs);
+        for packet in packets.iter().cloned() {
+            here.handle_packet(at, packet);
+        }
+        let arrival = |packet| Arrival { at, packet };
+        let arrivals = packets.iter().cloned().map(arrival).collect();
+        there.handle_opened(there.opener().open(arrivals));
+    }
+    assert_eq!(here.counters(), there.counters());
+    let batches = sync(&mut here);
+    assert_eq!(batches, sync(&mut there));
+    let epochs: Vec<u32> = batches.iter().map(|batch| batch.epoch).collect();
+    assert!(epochs.contains(&EPOCH) && epochs.contains(&(EPOCH + 1)));
+    assert!(batches.iter().all(|batch| batch.tags.len() > 60));
+}
+
+#[test]
+fn an_opener_that_is_kept_knows_neither_new_keys_nor_erased_ones() {
+    let (mut mixer, mut relays, mut rng) = setup(35);
+    let opener = mixer.opener();
+    let old = arrivals(vec![passing(&relays, Class::Fast, &mut rng)]);
+    let (next, key) = next(&relays[0], &mut rng);
+    mixer.add_key(key, []).unwrap();
+    relays[0] = next;
+    let mut new = arrivals(vec![passing(&relays, Class::Fast, &mut rng)]);
+    new[0].at = START + Span::from_secs(60);
+    let unopened = |opened: &Opened| matches!(opened.outcomes[..], [Err(DropReason::Mac)]);
+    assert!(unopened(&opener.open(new)));
+    mixer.drop_expired_keys(START + Span::from_secs(65));
+    assert!(unopened(&opener.open(old)), "an erased key opened a packet");
+}
+
+#[test]
+fn the_latest_arrival_says_which_keys_serve_a_batch() {
+    let (mut mixer, relays, mut rng) = setup(36);
+    let mut batch = |last| {
+        let mut batch = arrivals(vec![
+            passing(&relays, Class::Fast, &mut rng),
+            passing(&relays, Class::Fast, &mut rng),
+        ]);
+        batch[0].at = START + last;
+        batch
+    };
+    let opener = mixer.opener();
+    mixer.handle_opened(opener.open(batch(Span(64_999_999))));
+    assert_eq!(mixer.counters().relayed, 2);
+    mixer.handle_opened(opener.open(batch(Span(65_000_000))));
+    assert_eq!(mixer.counters().dropped(DropReason::Mac), 2);
+}
