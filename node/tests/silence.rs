@@ -155,7 +155,12 @@ async fn whereabouts(node: &Node) -> ([u8; 32], u16) {
 
 /// The node's newest mix key that is usable now, from its disk.
 fn current_key(home: &Path) -> EpochKey {
-    let vault = Vault::new(std::fs::read(home.join("vault.key")).unwrap().try_into().unwrap());
+    let vault = Vault::new(
+        std::fs::read(home.join("vault.key"))
+            .unwrap()
+            .try_into()
+            .unwrap(),
+    );
     let disk = Disk::new(MemoryBackend::new(), home.join("epochs")).unwrap();
     let now = Clock::start().now();
     let open = |stored: StoredKey| {
