@@ -23,6 +23,8 @@ use super::types::FRAME_LEN;
 pub(crate) use handler::QUEUE;
 use handler::{Handler, Order, Report};
 pub(crate) use shared::Shared;
+#[cfg(test)]
+pub(crate) use writer::TOGETHER;
 
 mod handler;
 mod reader;

@@ -11,7 +11,7 @@ use super::Frame;
 
 /// Frames written together when they wait together: one piece of the multiplexer (16 KiB), one message of the noise channel,
 /// one system call. Nothing waits for others to come.
-pub(super) const TOGETHER: usize = 8;
+pub(crate) const TOGETHER: usize = 8;
 
 /// How long one write may wait for the other side.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
