@@ -30,8 +30,8 @@ pub struct MixerConfig {
 }
 
 impl MixerConfig {
-    /// The values of the test network: 0.2, 1 and 10 s a hop, S = 25 ms, room for 8,192 packets (18 MB) and 2^20 tags a key
-    /// (about 50 MB when full, at most 67 MB), 4,096 of them reserved (256 KiB).
+    /// The values of the test network: 0.2, 1 and 10 s a hop, S = 25 ms, room for 8,192 packets (18 MB) and a million tags a key
+    /// (34 MB when full), 4,096 of them reserved (256 KiB).
     pub fn new(network: NetworkId, own: ShortId) -> Self {
         Self {
             network,
@@ -46,7 +46,7 @@ impl MixerConfig {
             transmit_cap: 4_096,
             event_cap: 1_024,
             tag_cap: 65_536,
-            replay_cap: 1 << 20,
+            replay_cap: 1_000_000,
             replay_reserve: 1 << 12,
         }
     }

@@ -74,18 +74,18 @@ pub fn build_surb_tabled(
         Command::Reply { surb_id },
         rng,
     );
-    let mut key = [0; PAYLOAD_KEY_LEN];
-    rng.fill_bytes(&mut key);
-    let mut layers = [[0; PAYLOAD_KEY_LEN]; MAX_HOPS];
-    for (layer, keys) in layers.iter_mut().zip(&hop_keys) {
+    // Filled where they stay: arrays that are moved leave copies that nobody erases.
+    let mut keys = SurbKeys {
+        hops: path.len() as u8,
+        key: [0; PAYLOAD_KEY_LEN],
+        layers: [[0; PAYLOAD_KEY_LEN]; MAX_HOPS],
+    };
+    rng.fill_bytes(&mut keys.key);
+    for (layer, keys) in keys.layers.iter_mut().zip(&hop_keys) {
         *layer = keys.payload;
     }
     let first = path.first().map_or([0; ID_LEN], |hop| hop.id.0);
-    let keys = SurbKeys {
-        hops: path.len() as u8,
-        key,
-        layers,
-    };
+    let key = keys.key;
     Ok((Surb { header, first, key }, keys))
 }
 

@@ -160,9 +160,9 @@ impl Authentic {
     /// What [`peel`](Self::peel) does, but for blinding alpha where the packet goes on.
     pub(super) fn peel_all_but_alpha(&self, packet: &mut Packet) -> Result<Peeled, DropReason> {
         // Longer than the stream is needed: see STREAM_GROUP.
-        let mut beta = [0; STREAM_GROUP];
+        let mut beta = Zeroizing::new([0; STREAM_GROUP]);
         beta[..BETA_LEN].copy_from_slice(packet.beta());
-        self.keys.stream(&mut beta);
+        self.keys.stream(beta.as_mut_slice());
         let first: [u8; BLOCK_LEN] = copy(&beta[..BLOCK_LEN]);
         let block = Block::read(&first)?;
         Lioness::new(&self.keys.payload).decrypt(packet.delta_mut());

@@ -78,3 +78,32 @@ fn no_room_means_no_tables() {
     tables.insert(&relays(1, &mut rng(5))[0].hop.key);
     assert!(tables.is_empty());
 }
+
+/// A batch where nothing goes on, and one where a single packet is good: neither shares an inversion.
+#[test]
+fn batches_with_little_to_encode() {
+    let relays = relays(2, &mut rng(6));
+    let (secret, context) = (&relays[0].secret, relays[0].context());
+    let (mut results, mut rng) = (Vec::new(), rng(7));
+    let body = random_body(&mut rng);
+    let mut make = |hops: usize| {
+        let path = path(&relays[..hops]);
+        build(&NETWORK, &path, Class::Fast, Exit::Box, &body, &mut rng).unwrap()
+    };
+    let mut ending: Vec<_> = (0..BATCH).map(|_| make(1)).collect();
+    peel_batch(secret, &context, &mut ending, &mut results);
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Ok((_, Peeled::Box { .. }))))
+    );
+
+    let good = make(2);
+    let mut alone = good.clone();
+    let wanted = peel(secret, &context, &mut alone);
+    let mut packets = vec![Packet::from_slice(&[0; PACKET_LEN]).unwrap(); BATCH];
+    packets[40] = good;
+    peel_batch(secret, &context, &mut packets, &mut results);
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results[40] == wanted && packets[40] == alone);
+}
