@@ -7,6 +7,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::vec_box,
     clippy::disallowed_methods
 )]
 
@@ -167,9 +169,8 @@ fn current_key(home: &Path) -> EpochKey {
         let sealed = vault.open(&format!("epoch-key/{}", stored.epoch), &stored.sealed);
         EpochKey::from_bytes(sealed.unwrap().as_slice().try_into().unwrap()).unwrap()
     };
-    let keys = disk.load_keys().unwrap().into_iter().map(open);
-    keys.filter(|key| key.is_usable(now))
-        .last()
+    let mut keys = disk.load_keys().unwrap().into_iter().map(open);
+    keys.rfind(|key| key.is_usable(now))
         .expect("the node has a key of this epoch")
 }
 
