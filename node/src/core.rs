@@ -32,7 +32,7 @@ use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
 use dht::pki::{Caps, Pki};
 use mix::cover::{Stream, Streams};
-use mix::mixer::{Mixer, MixerConfig};
+use mix::mixer::{Mixer, MixerConfig, Opener};
 use mix::time::{Moment, Span};
 use mix::{NetworkId, Packet, ShortId};
 use rand_chacha::ChaCha20Rng;
@@ -105,6 +105,8 @@ pub struct Core<B: Backend> {
     backend: B,
     vault: Vault,
     mixer: Mixer,
+    /// The epochs whose keys the last opener handed out holds.
+    opener_epochs: Vec<u32>,
     streams: Streams,
     pki: Pki,
     mailboxes: Mailboxes<B>,
@@ -229,6 +231,7 @@ impl<B: Backend> Core<B> {
             backend,
             vault,
             mixer,
+            opener_epochs: Vec::new(),
             streams,
             pki,
             mailboxes,
@@ -260,6 +263,25 @@ impl<B: Backend> Core<B> {
     pub fn handle_packet(&mut self, now: Moment, packet: Box<[u8; mix::PACKET_LEN]>) {
         self.mixer.handle_packet(now, Packet::from_boxed(packet));
         self.settle(now);
+    }
+
+    /// Packets were opened by what [`Self::poll_opener`] gave, in place of [`Self::handle_packet`].
+    pub fn handle_opened(&mut self, now: Moment, opened: mix::mixer::Opened) {
+        self.mixer.handle_opened(opened);
+        self.settle(now);
+    }
+
+    /// What opens packets on other threads, whenever the mix keys have changed. The one before must be dropped.
+    pub fn poll_opener(&mut self) -> Option<Opener> {
+        if self
+            .mixer
+            .key_epochs()
+            .eq(self.opener_epochs.iter().copied())
+        {
+            return None;
+        }
+        self.opener_epochs = self.mixer.key_epochs().collect();
+        Some(self.mixer.opener())
     }
 
     /// A link to a peer came up or went down.

@@ -14,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use storage::backend::{Backend, BackendError};
 
 use crate::core::{Commit, KeyFile, StoredKey};
+use tail::Tail;
+
+mod tail;
 
 const MAGIC: [u8; 4] = *b"MKF1";
 const TAG_LEN: usize = 16;
@@ -32,14 +35,7 @@ pub struct Disk<B> {
 #[derive(Debug)]
 struct KeyFiles {
     dir: PathBuf,
-    open: BTreeMap<u32, Open>,
-}
-
-/// An epoch's file and where its last whole tag ends.
-#[derive(Debug)]
-struct Open {
-    file: File,
-    end: u64,
+    open: BTreeMap<u32, Tail<File>>,
 }
 
 impl<B: Backend> Disk<B> {
@@ -57,13 +53,19 @@ impl<B: Backend> Disk<B> {
 
     /// Writes a commit; when it returns `Ok`, all of it survives a crash. Blocks on the disk.
     ///
-    /// Keys and tags go first: a state that speaks of a key is never on disk without it.
-    pub fn commit(&self, commit: &Commit) -> Result<(), BackendError> {
+    /// Keys and tags go first: a state that speaks of a key is never on disk without it. After an error the commit holds what
+    /// is left to do, so that the same tags are not appended once for each try.
+    pub fn commit(&self, commit: &mut Commit) -> Result<(), BackendError> {
         let mut files = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        for write in &commit.keys {
+        let mut done = 0;
+        let written = commit.keys.iter().try_for_each(|write| {
             files.apply(write)?;
-        }
+            done += 1;
+            Ok(())
+        });
         drop(files);
+        commit.keys.drain(..done);
+        written?;
         let batch = commit.batch();
         if batch.is_empty() {
             Ok(())
@@ -125,7 +127,7 @@ impl KeyFiles {
         };
         let file = write().map_err(|cause| failed("write", &path, &cause))?;
         let end = HEAD_LEN + u64::from(len);
-        self.open.insert(epoch, Open { file, end });
+        self.open.insert(epoch, Tail::new(file, end));
         Ok(())
     }
 
@@ -138,19 +140,13 @@ impl KeyFiles {
                 file => file.map_err(|cause| failed("open", &path, &cause))?,
             };
             let end = whole(&file).map_err(|cause| failed("read", &path, &cause))?;
-            slot.insert(Open { file, end });
+            slot.insert(Tail::new(file, end));
         }
         let Some(open) = self.open.get_mut(&epoch) else {
             return Ok(());
         };
-        // Cuts what a failed or torn write left: tags after it would be read out of step.
-        open.file
-            .set_len(open.end)
-            .and_then(|()| open.file.write_all(tags.as_flattened()))
-            .and_then(|()| open.file.sync_data())
-            .map_err(|cause| failed("append to", &path, &cause))?;
-        open.end += u64::try_from(tags.as_flattened().len()).unwrap_or(0);
-        Ok(())
+        open.append(tags.as_flattened())
+            .map_err(|cause| failed("append to", &path, &cause))
     }
 
     fn erase(&mut self, epoch: u32) -> Result<(), BackendError> {

@@ -1,6 +1,7 @@
 //! The loop that connects a core to the world: sockets, disk, clock and callers.
 //!
-//! It decides nothing. Inputs go into the core, outputs are carried where they belong, and the
+//! It decides nothing. Inputs go into the core, outputs are carried where they belong. Packets are
+//! opened on threads of their own ([`peelers`]), so that cryptography never makes a departure late; the
 //! disk works on its own thread, one commit at a time. Everything is bounded: a full network queue
 //! costs packets (counted), never memory; a caller waits for its answer until the commit that
 //! holds what it asked for is durable.
@@ -10,19 +11,29 @@ use std::time::Duration;
 
 use dht::id::NodeId;
 use libp2p::Multiaddr;
+use mix::Packet;
+use mix::mixer::Opened;
+use mix::time::{Moment, Span};
 use storage::backend::{Backend, BackendError};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::core::{Commit, Core, Verdict};
 use crate::disk::Disk;
-use crate::env::Clock;
+use crate::env::{Clock, Timer};
 use crate::handle::Request;
 use crate::net::{Net, NetCommand, NetEvent};
 use crate::view::{Event, NodeView};
+use peelers::Peelers;
 
+pub mod peelers;
 mod requests;
 
+/// Events of the network taken in one go.
+const TURN: usize = 64;
+/// Commits begin at least so far apart. The constant hold of every packet is five times as long and hides it; what a busy relay
+/// writes then goes to the disk in groups, not tag by tag.
+pub const COMMIT_GAP: Span = Span::from_millis(5);
 /// How long to wait before a failed commit is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Network commands that may wait for room; a packet never waits.
@@ -33,16 +44,24 @@ const CLOCK_CHECK: Duration = Duration::from_secs(10);
 /// An answer that waits until commit number `.0` is durable.
 type Waiting = (u64, Box<dyn FnOnce() + Send>);
 
+/// Where callers ask, and where they are told what happens.
+pub(crate) type Callers = (mpsc::Receiver<Request>, broadcast::Sender<(u64, Event)>);
+
 /// Everything one running node is made of.
 pub(crate) struct Driver<B: Backend> {
     core: Core<B>,
     clock: Clock,
     net: Net,
+    peelers: Peelers,
+    /// Packets of this turn, on their way to the peelers.
+    arrived: Vec<Packet>,
     disk: Disk<B>,
     requests: mpsc::Receiver<Request>,
     events: broadcast::Sender<(u64, Event)>,
     event_number: u64,
     commit: Option<JoinHandle<(Commit, Result<(), BackendError>)>>,
+    /// When the next commit may begin, if there is anything to write.
+    commit_at: Option<Moment>,
     waiting: VecDeque<Waiting>,
     backlog: VecDeque<NetCommand>,
     listen: Vec<Multiaddr>,
@@ -56,20 +75,23 @@ impl<B: Backend + Sync> Driver<B> {
         core: Core<B>,
         clock: Clock,
         net: Net,
+        peelers: Peelers,
         disk: Disk<B>,
-        requests: mpsc::Receiver<Request>,
-        events: broadcast::Sender<(u64, Event)>,
+        (requests, events): Callers,
         peer_id: String,
     ) -> Self {
         Self {
             core,
             clock,
             net,
+            peelers,
+            arrived: Vec::with_capacity(TURN),
             disk,
             requests,
             events,
             event_number: 0,
             commit: None,
+            commit_at: None,
             waiting: VecDeque::new(),
             backlog: VecDeque::new(),
             listen: Vec::new(),
@@ -82,14 +104,18 @@ impl<B: Backend + Sync> Driver<B> {
     /// Runs until stopped or until every handle is gone.
     pub(crate) async fn run(mut self) {
         let mut clock_check = tokio::time::interval(CLOCK_CHECK);
+        let mut timer = Timer::new(self.clock);
         while !self.stopping {
             self.carry();
-            let wake = self.core.poll_timeout().map(|at| self.clock.instant(at));
+            let commit_at = self.commit_at.filter(|_| self.commit.is_none());
+            let wake = [self.core.poll_timeout(), commit_at];
+            let wake = wake.into_iter().flatten().min();
             let input = tokio::select! {
                 event = self.net.events.recv() => Input::Net(event),
                 request = self.requests.recv() => Input::Request(request),
                 done = wait_for(&mut self.commit) => Input::Committed(done),
-                () = sleep_until(wake) => Input::Time,
+                opened = self.peelers.opened() => Input::Opened(opened),
+                () = timer.until(wake) => Input::Time,
                 permit = self.net.commands.reserve(), if !self.backlog.is_empty() => {
                     if let (Ok(permit), Some(command)) = (permit, self.backlog.pop_front()) {
                         permit.send(command);
@@ -101,7 +127,12 @@ impl<B: Backend + Sync> Driver<B> {
             match input {
                 Input::Net(Some(event)) => self.take_net_events(event),
                 Input::Request(Some(request)) => self.serve(request),
+                Input::Opened(Some(opened)) => self.take_opened(opened),
                 Input::Net(None) | Input::Request(None) => break,
+                Input::Opened(None) => {
+                    tracing::error!("the threads that open packets have ended");
+                    break;
+                }
                 Input::Committed(done) => self.committed(done),
                 // Looked at with everything else in `carry`.
                 Input::Time => {}
@@ -117,19 +148,12 @@ impl<B: Backend + Sync> Driver<B> {
     /// Carries everything the core has to say to where it belongs.
     fn carry(&mut self) {
         self.core.handle_timeout(self.clock.now());
+        if let Some(opener) = self.core.poll_opener() {
+            self.peelers.renew(opener);
+        }
         while let Some((to, packet)) = self.core.poll_transmit() {
-            // A full queue or a missing link costs this packet; the sender's cover hides that.
-            if self
-                .net
-                .commands
-                .try_send(NetCommand::Send { to: to.0, packet })
-                .is_err()
-            {
-                *self
-                    .network_drops
-                    .entry("network_busy".to_owned())
-                    .or_default() += 1;
-            }
+            // A full queue or a missing link costs this packet (counted there); the sender's cover hides that.
+            self.net.links.send(&to.0, packet);
         }
         while let Some(data) = self.core.poll_publish() {
             self.command(NetCommand::Publish { data });
@@ -159,28 +183,42 @@ impl<B: Backend + Sync> Driver<B> {
             // Nobody listening is fine.
             let _ = self.events.send((self.event_number, event));
         }
-        if self.commit.is_none()
-            && let Some(commit) = self.core.poll_commit()
-        {
-            self.start_commit(commit, Duration::ZERO);
+        let now = self.clock.now();
+        if self.commit.is_none() && self.commit_at.is_none_or(|at| at <= now) {
+            self.commit_at = None;
+            if let Some(commit) = self.core.poll_commit() {
+                self.commit_at = Some(now + COMMIT_GAP);
+                self.start_commit(commit, Duration::ZERO);
+            }
         }
     }
 
     fn take_net_events(&mut self, first: NetEvent) {
         self.take_net_event(first);
         // What has gathered meanwhile is taken in one go; the core looks at its timers once after.
-        for _ in 0..64 {
+        for _ in 1..TURN {
             match self.net.events.try_recv() {
                 Ok(event) => self.take_net_event(event),
-                Err(_) => return,
+                Err(_) => break,
             }
+        }
+        if !self.arrived.is_empty() {
+            self.peelers.push(self.clock.now(), self.arrived.drain(..));
+        }
+    }
+
+    fn take_opened(&mut self, first: Opened) {
+        let now = self.clock.now();
+        self.core.handle_opened(now, first);
+        while let Some(opened) = self.peelers.try_opened() {
+            self.core.handle_opened(now, opened);
         }
     }
 
     fn take_net_event(&mut self, event: NetEvent) {
         let now = self.clock.now();
         match event {
-            NetEvent::Packet { from: _, packet } => self.core.handle_packet(now, packet),
+            NetEvent::Packet { from: _, packet } => self.arrived.push(Packet::from_boxed(packet)),
             NetEvent::LinkUp(id) => self.core.handle_link(now, NodeId(id), true),
             NetEvent::LinkDown(id) => self.core.handle_link(now, NodeId(id), false),
             NetEvent::Gossip { ticket, data } => {
@@ -247,7 +285,8 @@ impl<B: Backend + Sync> Driver<B> {
                 tokio::time::sleep(after).await;
             }
             let work = move || {
-                let done = disk.commit(&commit);
+                let mut commit = commit;
+                let done = disk.commit(&mut commit);
                 (commit, done)
             };
             match tokio::task::spawn_blocking(work).await {
@@ -318,6 +357,7 @@ impl<B: Backend + Sync> Driver<B> {
 enum Input {
     Net(Option<NetEvent>),
     Request(Option<Request>),
+    Opened(Option<Opened>),
     Committed((Commit, Result<(), BackendError>)),
     Time,
     ClockCheck,
@@ -336,13 +376,6 @@ async fn wait_for(
         Err(lost) if lost.is_panic() => std::panic::resume_unwind(lost.into_panic()),
         // The runtime is shutting down.
         Err(_) => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(wake: Option<tokio::time::Instant>) {
-    match wake {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,10 @@ use rand_core::SeedableRng;
 
 use crate::error::{Error, ErrorKind};
 
+mod timer;
+
+pub use timer::Timer;
+
 /// Network time: the system's at start, carried on by a monotonic timer.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

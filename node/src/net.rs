@@ -31,9 +31,23 @@ pub use types::{
     Verdict,
 };
 
+/// The packet links: the short way for packets, past the queue of commands.
+#[derive(Clone, Debug)]
+pub struct Links(Arc<Shared>);
+
+impl Links {
+    /// Puts a packet into the queue of the link to a peer, as [`NetCommand::Send`] does. Without a link, or if its queue is full,
+    /// it is a counted drop.
+    pub fn send(&self, to: &[u8; 32], packet: Box<[u8; FRAME_LEN]>) {
+        self.0.send(to, packet);
+    }
+}
+
 /// A running network layer.
 #[derive(Debug)]
 pub struct Net {
+    /// Where to put packets.
+    pub links: Links,
     /// Where to send commands.
     pub commands: mpsc::Sender<NetCommand>,
     /// Where events arrive.
@@ -121,10 +135,12 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
     for address in &config.listen {
         transport::listen(&mut swarm, address)?;
     }
-    let links = LinkManager::new(node, config.second_dial_ms, limits.high_water, config.seed);
-    let task = Task::new(swarm, names, links, shared, outgoing);
+    let manager = LinkManager::new(node, config.second_dial_ms, limits.high_water, config.seed);
+    let links = Links(shared.clone());
+    let task = Task::new(swarm, names, manager, shared, outgoing);
     let task = tokio::spawn(task.run(incoming, config.bootstrap));
     Ok(Net {
+        links,
         commands,
         events,
         task,

@@ -1,7 +1,8 @@
 //! A running node: everything put together on a data directory, real sockets and a real clock.
 
 use libp2p::Multiaddr;
-use rand_core::Rng;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
 use storage::backend::disk::DiskBackend;
 use storage::vault::Vault;
 use tokio::sync::{broadcast, mpsc};
@@ -13,6 +14,7 @@ use crate::core::{Core, CoreConfig};
 use crate::datadir::{self, DataDir, PEER_FILE};
 use crate::disk::Disk;
 use crate::driver::Driver;
+use crate::driver::peelers::{self, Peelers};
 use crate::env::{self, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::handle::NodeHandle;
@@ -84,6 +86,14 @@ impl Node {
             quota_bytes: QUOTA,
         };
         let peer_id = peer_id(&identity)?;
+        let peelers = Peelers::start(peelers::default_threads(), ChaCha20Rng::from_rng(&mut rng))
+            .map_err(|cause| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("can't start a thread: {cause}"),
+                "check the limits on threads",
+            )
+        })?;
         let now = clock.now();
         let core = Core::open(core_config, identity, backend, vault, stored, now, rng)?;
         // Sockets last: a node that can't read its store never shows up in the mesh.
@@ -97,7 +107,7 @@ impl Node {
         let (requests, incoming) = mpsc::channel(REQUESTS);
         let (events, _) = broadcast::channel::<(u64, Event)>(EVENTS);
         let handle = NodeHandle::new(requests, events.clone());
-        let driver = Driver::new(core, clock, net, disk, incoming, events, peer_id);
+        let driver = Driver::new(core, clock, net, peelers, disk, (incoming, events), peer_id);
         let task = tokio::spawn(async move {
             driver.run().await;
             // The directory stays locked until the last write is done.

@@ -63,6 +63,14 @@ impl<B: Backend + Sync> Driver<B> {
         for (reason, count) in &self.network_drops {
             *view.dropped.entry(reason.clone()).or_default() += count;
         }
+        for (reason, count) in [
+            ("intake_full", self.peelers.shed()),
+            ("opening_panicked", self.peelers.lost()),
+        ] {
+            if count > 0 {
+                view.dropped.insert(reason.to_owned(), count);
+            }
+        }
         let (reply_to, asked) = oneshot::channel();
         // A network too busy to be asked costs the caller its part of the counts, not the answer.
         let _ = self.net.commands.try_send(NetCommand::Counters(reply_to));

@@ -1,8 +1,8 @@
 //! Packet links: the behaviour that opens one packet substream per wanted peer and direction.
 //!
 //! A link is one unidirectional substream each way on one connection, carrying 2,048-byte frames and nothing else.
-//! The behaviour knows which connections a peer has, which of them carries our packets, and hands each packet
-//! straight to that connection's queue; frames that arrive go from the handler straight to the event channel. The
+//! The behaviour knows which connections a peer has and which of them carries our packets; that connection's queue is in
+//! [`Shared`], so that packets go straight there. Frames that arrive go from the handler straight to the event channel. The
 //! bytes are moved in [`handler`]. Whom to dial is decided in `links.rs`. SPEC.md, "Network", 1 and 2.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,10 +19,12 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::mpsc;
 
-use super::types::{FRAME_LEN, NetDrop};
+use super::types::FRAME_LEN;
 pub(crate) use handler::QUEUE;
 use handler::{Handler, Order, Report};
 pub(crate) use shared::Shared;
+#[cfg(test)]
+pub(crate) use writer::TOGETHER;
 
 mod handler;
 mod reader;
@@ -96,18 +98,6 @@ impl Behaviour {
         }
     }
 
-    /// Puts a packet into the queue of the peer's link, or counts why not.
-    pub(crate) fn send(&mut self, peer: &PeerId, packet: Frame) {
-        let Some(conn) = self.peers.get(peer).and_then(|conns| carrier(conns)) else {
-            return self.shared.count(NetDrop::NoLink);
-        };
-        match conn.queue.try_send(packet) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => self.shared.count(NetDrop::QueueFull),
-            Err(mpsc::error::TrySendError::Closed(_)) => self.shared.count(NetDrop::NoLink),
-        }
-    }
-
     /// Peers that packets can be sent to.
     pub(crate) fn up(&self) -> usize {
         self.up.len()
@@ -144,10 +134,13 @@ impl Behaviour {
                 event: Order::Open,
             });
         }
-        let ready = self
-            .peers
-            .get(&peer)
-            .is_some_and(|conns| carrier(conns).is_some());
+        let queue = (self.peers.get(&peer))
+            .and_then(|conns| carrier(conns))
+            .map(|conn| conn.queue.clone());
+        let ready = queue.is_some();
+        if let Some(node) = dht::net::node_id(&peer) {
+            self.shared.route(node, queue);
+        }
         let changed = if ready {
             self.up.insert(peer)
         } else {

@@ -185,7 +185,7 @@ impl Task {
 
     fn handle_command(&mut self, command: NetCommand) {
         match command {
-            NetCommand::Send { to, packet } => self.send(&to, packet),
+            NetCommand::Send { to, packet } => self.shared.send(&to, packet),
             NetCommand::Links { wanted } => {
                 let peers: BTreeSet<PeerId> = wanted
                     .iter()
@@ -229,13 +229,6 @@ impl Task {
                 let _ = reply.send(self.counters());
             }
             NetCommand::Shutdown => {}
-        }
-    }
-
-    fn send(&mut self, to: &[u8; 32], packet: Box<[u8; FRAME_LEN]>) {
-        match dht::net::peer_id(to) {
-            Some(peer) => self.swarm.behaviour_mut().link.send(&peer, packet),
-            None => self.shared.count(NetDrop::NoLink),
         }
     }
 

@@ -226,29 +226,43 @@ pub struct TapFrame {
     pub at_write: bool,
 }
 
-/// A bounded copy of every frame, for tests. When full it loses frames and says so.
+/// Sees every frame of a node, for tests and measurements.
 #[derive(Clone)]
-pub struct Tap {
-    frames: mpsc::Sender<TapFrame>,
-    lost: Arc<AtomicU64>,
+pub struct Tap(Sight);
+
+#[derive(Clone)]
+enum Sight {
+    /// A bounded queue of copies. When full it loses frames and says so.
+    Copies {
+        frames: mpsc::Sender<TapFrame>,
+        lost: Arc<AtomicU64>,
+    },
+    Watcher(Watcher),
 }
 
+/// Is shown each frame and whether it was just written.
+type Watcher = Arc<dyn Fn(&[u8; FRAME_LEN], bool) + Send + Sync>;
+
 impl Tap {
-    /// A tap that holds up to `capacity` frames, and where to read them.
+    /// A tap that holds copies of up to `capacity` frames, and where to read them.
     pub fn new(capacity: usize) -> (Self, mpsc::Receiver<TapFrame>) {
         let (frames, receiver) = mpsc::channel(capacity);
-        (
-            Self {
-                frames,
-                lost: Arc::new(AtomicU64::new(0)),
-            },
-            receiver,
-        )
+        let lost = Arc::new(AtomicU64::new(0));
+        (Self(Sight::Copies { frames, lost }), receiver)
+    }
+
+    /// A tap that calls `watcher` with each frame where it is read (`false`) or written (`true`), and copies nothing: it must
+    /// be quick.
+    pub fn watching(watcher: impl Fn(&[u8; FRAME_LEN], bool) + Send + Sync + 'static) -> Self {
+        Self(Sight::Watcher(Arc::new(watcher)))
     }
 
     /// Frames that did not fit. A test that wants to have seen everything asserts 0.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        match &self.0 {
+            Sight::Copies { lost, .. } => lost.load(Ordering::Relaxed),
+            Sight::Watcher(_) => 0,
+        }
     }
 
     pub(crate) fn see(
@@ -258,14 +272,19 @@ impl Tap {
         bytes: &[u8; FRAME_LEN],
         at_write: bool,
     ) {
-        let frame = TapFrame {
-            from,
-            to,
-            bytes: Box::new(*bytes),
-            at_write,
-        };
-        if self.frames.try_send(frame).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        match &self.0 {
+            Sight::Copies { frames, lost } => {
+                let frame = TapFrame {
+                    from,
+                    to,
+                    bytes: Box::new(*bytes),
+                    at_write,
+                };
+                if frames.try_send(frame).is_err() {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Sight::Watcher(watcher) => watcher(bytes, at_write),
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::net::types::NetDrop;
 /// Frames that wait for one connection.
 pub(crate) const QUEUE: usize = 64;
 
-/// Frames moved each way before the connection's other protocols get their turn.
+/// Frames read, and groups of frames written, before the connection's other protocols get their turn.
 const TURN: usize = 32;
 /// Streams opened in a row without success, and the pause between.
 const ATTEMPTS: u32 = 4;
@@ -63,7 +63,7 @@ enum Outbound {
     /// To be asked for at the next poll.
     Due,
     Opening,
-    Open(Writer<Stream>),
+    Open(Box<Writer<Stream>>),
     /// Broken; to be asked for again after a pause.
     Pausing(Pin<Box<Sleep>>),
     Given,
@@ -114,8 +114,10 @@ impl Handler {
 
     /// Counts the frames that will not be written any more.
     fn lose(&mut self) {
-        let half = matches!(&self.outbound, Outbound::Open(writer) if writer.is_inside());
-        let mut lost = u64::from(half);
+        let mut lost = match &self.outbound {
+            Outbound::Open(writer) => writer.inside() as u64,
+            _ => 0,
+        };
         while self.frames.try_recv().is_ok() {
             lost += 1;
         }
@@ -133,15 +135,17 @@ impl Handler {
             let Outbound::Open(writer) = &mut self.outbound else {
                 return false;
             };
-            if writer.is_free()
+            while writer.has_room()
                 && let Poll::Ready(Some(frame)) = self.frames.poll_recv(cx)
             {
                 writer.start(frame);
             }
             match writer.poll(cx) {
-                Poll::Ready(Write::Done(frame)) => {
+                Poll::Ready(Write::Done) => {
                     self.attempts = 0;
-                    self.shared.written(&self.peer, &frame);
+                    for frame in writer.take() {
+                        self.shared.written(&self.peer, &frame);
+                    }
                 }
                 Poll::Ready(Write::Idle) | Poll::Pending => return false,
                 Poll::Ready(Write::Broken) => {
@@ -239,7 +243,7 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol, ..
             }) => {
-                self.outbound = Outbound::Open(Writer::new(protocol, TIMEOUT));
+                self.outbound = Outbound::Open(Box::new(Writer::new(protocol, TIMEOUT)));
                 self.reports.push_back(Report::Ready(true));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, .. }) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use libp2p::StreamProtocol;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub(crate) struct Shared {
     pub(crate) tap: Option<Tap>,
     pub(crate) packets_in: AtomicU64,
     pub(crate) packets_out: AtomicU64,
+    /// The queue of each peer's link, while it has one. Kept by the behaviour.
+    routes: RwLock<BTreeMap<[u8; 32], mpsc::Sender<Frame>>>,
     drops: [AtomicU64; DROPS.len()],
 }
 
@@ -63,6 +66,7 @@ impl Shared {
             tap,
             packets_in: AtomicU64::new(0),
             packets_out: AtomicU64::new(0),
+            routes: RwLock::new(BTreeMap::new()),
             drops: Default::default(),
         }
     }
@@ -84,6 +88,31 @@ impl Shared {
             .map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)))
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+
+    /// Puts a packet into the queue of the peer's link, or counts why not. Straight to the connection's task: the swarm's,
+    /// which has every protocol to look after, does not wake for it.
+    pub(crate) fn send(&self, to: &[u8; 32], packet: Frame) {
+        // Nothing panics while it is locked.
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = routes.get(to) else {
+            drop(routes);
+            return self.count(NetDrop::NoLink);
+        };
+        match queue.try_send(packet) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => self.count(NetDrop::QueueFull),
+            Err(mpsc::error::TrySendError::Closed(_)) => self.count(NetDrop::NoLink),
+        }
+    }
+
+    /// From now on the peer's packets go into this queue, or nowhere.
+    pub(crate) fn route(&self, to: [u8; 32], queue: Option<mpsc::Sender<Frame>>) {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        match queue {
+            Some(queue) => routes.insert(to, queue),
+            None => routes.remove(&to),
+        };
     }
 
     /// A whole frame was handed to the connection.

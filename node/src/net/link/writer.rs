@@ -8,7 +8,10 @@ use futures::AsyncWrite;
 use tokio::time::Sleep;
 
 use super::Frame;
-use crate::net::types::FRAME_LEN;
+
+/// Frames written together when they wait together: one piece of the multiplexer (16 KiB), one message of the noise channel,
+/// one system call. Nothing waits for others to come.
+pub(crate) const TOGETHER: usize = 8;
 
 /// How long one write may wait for the other side.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,8 +19,8 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// How writing went on.
 #[derive(Debug)]
 pub(super) enum Write {
-    /// This frame was handed to the connection whole.
-    Done(Frame),
+    /// The frames given were handed to the connection whole: [`Writer::take`] them.
+    Done,
     /// Nothing left to write and all of it flushed.
     Idle,
     /// No byte went for too long.
@@ -26,10 +29,13 @@ pub(super) enum Write {
     Broken,
 }
 
-/// One substream and the frame being written.
+/// One substream and the frames being written.
 pub(super) struct Writer<S> {
     stream: S,
-    frame: Option<(Frame, usize)>,
+    frames: Vec<Frame>,
+    /// The bytes of several frames, one after another. A single one is written from where it lies.
+    together: Vec<u8>,
+    written: usize,
     unflushed: bool,
     /// Runs only while the stream takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
@@ -41,48 +47,60 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
     pub(super) fn new(stream: S, patience: Duration) -> Self {
         Self {
             stream,
-            frame: None,
+            frames: Vec::with_capacity(TOGETHER),
+            together: Vec::new(),
+            written: 0,
             unflushed: false,
             stall: None,
             patience,
         }
     }
 
-    /// Room for the next frame.
-    pub(super) fn is_free(&self) -> bool {
-        self.frame.is_none()
+    /// Room for the next frame: nothing is being written, and few wait for it.
+    pub(super) fn has_room(&self) -> bool {
+        self.written == 0 && self.together.is_empty() && self.frames.len() < TOGETHER
     }
 
-    /// A frame that has begun to be written and is not done.
-    pub(super) fn is_inside(&self) -> bool {
-        self.frame.is_some()
+    /// Frames taken in and not yet handed over whole.
+    pub(super) fn inside(&self) -> usize {
+        self.frames.len()
     }
 
-    /// Takes the next frame; only when [`is_free`](Self::is_free).
+    /// Takes the next frame; only while it [`has_room`](Self::has_room).
     pub(super) fn start(&mut self, frame: Frame) {
-        self.frame = Some((frame, 0));
+        self.frames.push(frame);
+    }
+
+    /// The frames that were written. To be called after [`Write::Done`], before the next one is given.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Frame> + '_ {
+        self.frames.drain(..)
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Write> {
-        if let Some((frame, mut written)) = self.frame.take() {
-            while written < FRAME_LEN {
-                match Pin::new(&mut self.stream).poll_write(cx, &frame[written..]) {
-                    Poll::Ready(Ok(count)) if count > 0 => {
-                        written += count;
-                        self.stall = None;
-                    }
-                    Poll::Ready(_) => {
-                        self.frame = Some((frame, written));
-                        return Poll::Ready(Write::Broken);
-                    }
-                    Poll::Pending => {
-                        self.frame = Some((frame, written));
-                        return self.poll_stall(cx);
-                    }
+        if !self.frames.is_empty() {
+            if self.frames.len() > 1 && self.together.is_empty() {
+                for frame in &self.frames {
+                    self.together.extend_from_slice(&frame[..]);
                 }
             }
+            let bytes: &[u8] = match self.frames.as_slice() {
+                [frame] => &frame[..],
+                _ => &self.together,
+            };
+            while self.written < bytes.len() {
+                match Pin::new(&mut self.stream).poll_write(cx, &bytes[self.written..]) {
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        self.written += count;
+                        self.stall = None;
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Write::Broken),
+                    Poll::Pending => return self.poll_stall(cx),
+                }
+            }
+            self.together.clear();
+            self.written = 0;
             self.unflushed = true;
-            return Poll::Ready(Write::Done(frame));
+            return Poll::Ready(Write::Done);
         }
         if self.unflushed {
             match Pin::new(&mut self.stream).poll_flush(cx) {
@@ -111,6 +129,7 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::net::types::FRAME_LEN;
 
     /// Takes `room` bytes and then nothing more.
     struct Narrow {
@@ -154,8 +173,9 @@ mod tests {
         writer.start(Box::new([1; FRAME_LEN]));
         assert!(matches!(
             futures::future::poll_fn(|cx| writer.poll(cx)).await,
-            Write::Done(_)
+            Write::Done
         ));
+        assert_eq!(writer.take().count(), 1);
         assert!(matches!(
             futures::future::poll_fn(|cx| writer.poll(cx)).await,
             Write::Idle
@@ -166,8 +186,33 @@ mod tests {
             futures::future::poll_fn(|cx| writer.poll(cx)).await,
             Write::Stalled
         ));
-        assert!(writer.is_inside());
+        assert!(writer.inside() == 1 && !writer.has_room());
         assert_eq!(writer.stream.taken[..FRAME_LEN], [1; FRAME_LEN]);
         assert_eq!(writer.stream.taken.len(), 3 * FRAME_LEN / 2);
+    }
+
+    #[tokio::test]
+    async fn frames_that_wait_together_leave_together_in_order() {
+        let room = 100 * FRAME_LEN;
+        let taken = Vec::new();
+        let mut writer = Writer::new(Narrow { room, taken }, TIMEOUT);
+        for count in [2, 1, TOGETHER, 3] {
+            let before = writer.stream.taken.len();
+            for number in 0..count {
+                assert!(writer.has_room());
+                writer.start(Box::new([number as u8; FRAME_LEN]));
+            }
+            assert_eq!(writer.has_room(), count < TOGETHER);
+            assert!(matches!(
+                futures::future::poll_fn(|cx| writer.poll(cx)).await,
+                Write::Done
+            ));
+            let numbers: Vec<_> = writer.take().map(|frame| usize::from(frame[0])).collect();
+            assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+            let bytes = &writer.stream.taken[before..];
+            assert_eq!(bytes.len(), count * FRAME_LEN);
+            let in_order = |(place, byte): (usize, &u8)| usize::from(*byte) == place / FRAME_LEN;
+            assert!(bytes.iter().enumerate().all(in_order));
+        }
     }
 }
