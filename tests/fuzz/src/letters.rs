@@ -95,17 +95,19 @@ fn letter(epoch: u32, kind: u8, rng: &mut ChaCha20Rng) -> Letter {
         vec![relay.hop]
     };
     let class = Class::ALL[usize::from(kind) % 3];
+    // No two letters may end alike: an event must tell which letter it was, for of two that are equal one may have been shed.
+    let mark = epoch as u8 * 16 + kind;
     let exit = match kind {
-        7 => Exit::Loop { id: [kind; 16] },
+        7 => Exit::Loop { id: [mark; 16] },
         8 => Exit::Drop,
         _ => Exit::Box,
     };
     let packet: Packet = if kind == 9 {
         let (surb, _) =
-            build_surb(&NETWORK, &path, class, [kind; 16], rng).expect("an honest path");
-        surb.reply(&[kind; BODY_LEN]).1
+            build_surb(&NETWORK, &path, class, [mark; 16], rng).expect("an honest path");
+        surb.reply(&[mark; BODY_LEN]).1
     } else {
-        build(&NETWORK, &path, class, exit, &[kind; BODY_LEN], rng).expect("an honest path")
+        build(&NETWORK, &path, class, exit, &[mark; BODY_LEN], rng).expect("an honest path")
     };
     let mut case = Case::before(&relay, &packet);
     // What only a sender can do: the longest delay, the shortest, ourselves as next hop, nonsense.
