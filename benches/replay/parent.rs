@@ -101,7 +101,7 @@ pub(crate) fn measure() {
     assert_eq!(gone.len(), places.len(), "the relay still works");
     let most = left.values().max().copied().unwrap_or(0);
     println!(
-        "replay/kill: of {count} packets {} left once, {} never (killed between sync and departure), {} more than once; {} fresh ones of the next epoch all left",
+        "replay/kill: of {count} packets {} left once, {} never (killed with their tags kept, or shed), {} more than once; {} fresh ones of the next epoch all left",
         left.values().filter(|times| **times == 1).count(),
         lost(&left, &captured),
         left.values().filter(|times| **times > 1).count(),

@@ -271,7 +271,7 @@ impl<B: Backend> Core<B> {
         self.settle(now);
     }
 
-    /// What opens packets on other threads, whenever the mix keys have changed. The one before must be dropped.
+    /// What opens packets on other threads, whenever the mix keys have changed. The one before does not know the new ones.
     pub fn poll_opener(&mut self) -> Option<Opener> {
         if self
             .mixer

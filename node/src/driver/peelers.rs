@@ -13,13 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use mix::Packet;
 use mix::mixer::{Arrival, Opened, Opener};
+use mix::sphinx::BATCH;
 use mix::time::Moment;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 use tokio::sync::mpsc;
 
-/// Packets that share one inversion: as many as a thread takes at once.
-const BATCH: usize = 64;
 /// Packets that may wait for each thread: some 45 ms of work. Half of that the constant hold of every packet hides; more of a
 /// queue would only make departures later than drawn, less would lose what a few links bring at once.
 const WAITING: usize = 512;
@@ -100,8 +99,7 @@ impl Peelers {
         Ok(peelers)
     }
 
-    /// From now on packets are opened with these keys, and the earlier ones are forgotten as soon as the batches under way are
-    /// done.
+    /// From now on packets are opened with these keys. Earlier openers keep no key alive beyond the batches under way.
     pub fn renew(&mut self, opener: Opener) {
         self.intake.lock().opener = Some(opener);
         self.intake.work.notify_all();
