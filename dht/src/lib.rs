@@ -26,6 +26,7 @@
 //! [`spec`] gives every byte.
 
 pub mod beat;
+mod bucket;
 pub mod bundle;
 pub mod counters;
 pub mod descriptor;

@@ -22,12 +22,11 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub, identify, kad};
 
-pub use bucket::Bucket;
+pub use crate::bucket::Bucket;
 pub use gossip::MAX_BUNDLE;
 pub use records::{MAX_RECORD, SERVED_CAP};
 
 mod addresses;
-mod bucket;
 mod gossip;
 mod records;
 
