@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     drops: [AtomicU64; DROPS.len()],
 }
 
-const DROPS: [NetDrop; 17] = [
+const DROPS: [NetDrop; 18] = [
     NetDrop::NoLink,
     NetDrop::QueueFull,
     NetDrop::LinkClosed,
@@ -41,6 +41,7 @@ const DROPS: [NetDrop; 17] = [
     NetDrop::StoreRefused,
     NetDrop::ServeSkipped,
     NetDrop::LookupShed,
+    NetDrop::SyncShed,
     NetDrop::EventShed,
 ];
 
