@@ -1,4 +1,5 @@
-//! The list of an epoch: building it from verified records, finding the holders of a mailbox, drawing a route.
+//! The list of an epoch: building it from verified records, finding the holders of a mailbox, drawing a route; and what it
+//! costs two nodes to agree on it (`-- reconcile`).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -20,6 +21,8 @@ use mix::MixSecret;
 
 #[path = "shared/lab.rs"]
 mod lab;
+#[path = "directory/reconcile.rs"]
+mod reconcile;
 
 const EPOCH: u32 = 4;
 type Record = (Arc<Descriptor>, Arc<Beat>);
@@ -109,5 +112,14 @@ fn benchmark(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, benchmark);
+fn reconciliation(_: &mut Criterion) {
+    if lab::skipped("reconcile") {
+        return;
+    }
+    let (descriptor, beat) = record(&params(), 1);
+    // Each record has three bytes in front of it.
+    reconcile::table(3 + descriptor.as_bytes().len() + 3 + beat.as_bytes().len());
+}
+
+criterion_group!(benches, reconciliation, benchmark);
 criterion_main!(benches);

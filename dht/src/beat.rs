@@ -149,6 +149,11 @@ impl Beat {
         &self.bytes[..BODY_LEN]
     }
 
+    /// The signed part of encoded bytes.
+    pub(crate) fn body_of(bytes: &[u8; BEAT_LEN]) -> &[u8] {
+        &bytes[..BODY_LEN]
+    }
+
     /// Whether encoded bytes say the same as this beat, whatever their signature.
     pub(crate) fn says(&self, bytes: &[u8]) -> bool {
         bytes.get(..BODY_LEN) == Some(self.body())

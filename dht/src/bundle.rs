@@ -42,19 +42,13 @@ impl BundleWriter {
 
     /// Adds a record; `false` if the bundle is full or the record too long.
     pub fn push(&mut self, record: Record<'_>) -> bool {
-        let (tag, body) = match record {
-            Record::Descriptor(body) => (1, body),
-            Record::Beat(body) => (2, body.as_slice()),
-        };
+        let (_, body) = parts(record);
         let fits = self.bytes.len() + 3 + body.len() <= MAX_BUNDLE_LEN;
         if !fits || body.len() > MAX_DESCRIPTOR_LEN || self.len() >= MAX_BUNDLE_RECORDS {
             return false;
         }
         self.bytes[HEAD_LEN - 1] += 1;
-        self.bytes.push(tag);
-        self.bytes
-            .extend_from_slice(&(body.len() as u16).to_le_bytes());
-        self.bytes.extend_from_slice(body);
+        put(&mut self.bytes, record);
         true
     }
 
@@ -105,7 +99,22 @@ fn parse(bytes: &[u8]) -> Option<(Cell, Vec<Record<'_>>)> {
     Some((cell, records))
 }
 
-/// One record of a bundle or a snapshot: tag 1 | length 2 | bytes.
+/// Writes one record as [`record`] reads it.
+pub(crate) fn put(out: &mut Vec<u8>, record: Record<'_>) {
+    let (tag, body) = parts(record);
+    out.push(tag);
+    out.extend_from_slice(&(body.len() as u16).to_le_bytes());
+    out.extend_from_slice(body);
+}
+
+fn parts(record: Record<'_>) -> (u8, &[u8]) {
+    match record {
+        Record::Descriptor(body) => (1, body),
+        Record::Beat(body) => (2, body.as_slice()),
+    }
+}
+
+/// One record of a bundle, a snapshot or an item of reconciliation: tag 1 | length 2 | bytes.
 pub(crate) fn record<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
     let tag = reader.u8()?;
     let len = usize::from(reader.u16()?);

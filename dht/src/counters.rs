@@ -30,11 +30,13 @@ pub enum DropReason {
     Full,
     /// A lookup answer nobody asked for, or one that doesn't belong to its key.
     Unwanted,
+    /// A request to reconcile beyond what one peer, or all together, may ask.
+    Budget,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::Version,
         Self::Signature,
@@ -47,6 +49,7 @@ impl DropReason {
         Self::Equivocation,
         Self::Full,
         Self::Unwanted,
+        Self::Budget,
     ];
 
     /// A stable snake-case name for metrics.
@@ -64,6 +67,7 @@ impl DropReason {
             Self::Equivocation => "equivocation",
             Self::Full => "full",
             Self::Unwanted => "unwanted",
+            Self::Budget => "budget",
         }
     }
 
@@ -101,6 +105,20 @@ pub struct Counters {
     pub verified: u64,
     /// Head records and pages read from lookups.
     pub fetched: u64,
+    /// Reconciliations of ours that ended with nothing left to say.
+    pub synced: u64,
+    /// Reconciliations of ours that ended early: nobody to ask, no answer, a bad one.
+    pub sync_failed: u64,
+    /// Requests of ours to reconcile.
+    pub sync_rounds: u64,
+    /// Requests of others that we answered.
+    pub sync_answered: u64,
+    /// Bytes of all of these that came.
+    pub sync_in: u64,
+    /// Bytes of all of these that went.
+    pub sync_out: u64,
+    /// New records that came with them.
+    pub sync_records: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 

@@ -19,12 +19,14 @@
 //! | [`merkle`], [`directory`] | the sorted set of an epoch, its root, proofs, mailbox placement |
 //! | [`flock`] | who is on duty in a slot |
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
+//! | [`reconcile`] | how two nodes find out in what their sets differ |
 //! | [`pki`] | the state machine over all of it |
 //! | [`counters`] | what became of strangers' bytes |
 //!
 //! [`spec`] gives every byte.
 
 pub mod beat;
+mod bucket;
 pub mod bundle;
 pub mod counters;
 pub mod descriptor;
@@ -38,6 +40,7 @@ pub mod net;
 pub mod network;
 pub mod page;
 pub mod pki;
+pub mod reconcile;
 mod wire;
 
 #[doc = include_str!("../SPEC.md")]

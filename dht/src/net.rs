@@ -1,4 +1,4 @@
-//! Kademlia, gossip and identify over libp2p, and the plain translation of their events.
+//! Kademlia, gossip, reconciliation and identify over libp2p, and the plain translation of their events.
 //!
 //! [`Behaviour`] is the part of a swarm that finds and spreads records; [`Overlay`] is the state beside it: running
 //! lookups, records served, bundles waiting for a verdict, bundles that could not be published yet. Neither decides
@@ -13,6 +13,7 @@
 //! | gossip protocol | `/murmuration/<8 hex>/meshsub/1.1.0` |
 //! | gossip topic | `murmuration/<8 hex>/records/0` (the last number is the cell) |
 //! | identify's protocol version | `murmuration/<8 hex>` |
+//! | reconciliation | `/murmuration/<8 hex>/sync/1` |
 //! | packets | `/murmuration/<8 hex>/packet/1` |
 
 use std::collections::VecDeque;
@@ -20,16 +21,17 @@ use std::fmt::Write as _;
 
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub, identify, kad};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub, identify, kad, request_response};
 
-pub use bucket::Bucket;
+pub use crate::bucket::Bucket;
 pub use gossip::MAX_BUNDLE;
 pub use records::{MAX_RECORD, SERVED_CAP};
+pub use sync::{Frames, MAX_FRAME};
 
 mod addresses;
-mod bucket;
 mod gossip;
 mod records;
+mod sync;
 
 /// What the rules say about a bundle that arrived by gossip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Names {
     pub kad: StreamProtocol,
     /// The packet links' protocol.
     pub packet: StreamProtocol,
+    /// Reconciliation's protocol.
+    pub sync: StreamProtocol,
     /// Prefix of gossipsub's protocols.
     pub gossip: String,
     /// The one gossip topic.
@@ -75,6 +79,7 @@ impl Names {
         Ok(Self {
             kad: protocol("kad")?,
             packet: protocol("packet")?,
+            sync: protocol("sync")?,
             gossip: format!("/murmuration/{hex}/meshsub"),
             topic: format!("murmuration/{hex}/records/0"),
             identify: format!("murmuration/{hex}"),
@@ -96,12 +101,14 @@ pub struct Behaviour {
     /// Bundles of records.
     pub gossip:
         gossipsub::Behaviour<gossipsub::IdentityTransform, gossipsub::WhitelistSubscriptionFilter>,
+    /// Requests to reconcile.
+    pub sync: request_response::Behaviour<Frames>,
     /// Which network a peer is of, and where it listens.
     pub identify: identify::Behaviour,
 }
 
 impl Behaviour {
-    /// Sets the three protocols up for one network.
+    /// Sets the four protocols up for one network.
     ///
     /// # Errors
     /// [`SetupError`] if libp2p refuses a setting: a mistake in this file.
@@ -114,6 +121,7 @@ impl Behaviour {
         Ok(Self {
             kad: records::behaviour(keys.public().to_peer_id(), names),
             gossip: gossip::behaviour(names).map_err(SetupError)?,
+            sync: sync::behaviour(names),
             identify: identify::Behaviour::new(identify),
         })
     }
@@ -127,6 +135,8 @@ pub enum Event {
     Kad(kad::Event),
     /// Of gossipsub.
     Gossip(gossipsub::Event),
+    /// Of reconciliation.
+    Sync(request_response::Event<Vec<u8>, Vec<u8>>),
     /// Of identify.
     Identify(identify::Event),
 }
@@ -140,6 +150,12 @@ impl From<kad::Event> for Event {
 impl From<gossipsub::Event> for Event {
     fn from(event: gossipsub::Event) -> Self {
         Self::Gossip(event)
+    }
+}
+
+impl From<request_response::Event<Vec<u8>, Vec<u8>>> for Event {
+    fn from(event: request_response::Event<Vec<u8>, Vec<u8>>) -> Self {
+        Self::Sync(event)
     }
 }
 
@@ -174,6 +190,29 @@ pub enum Output {
         /// How many distinct values it found.
         found: usize,
     },
+    /// A peer asks to reconcile and waits for [`Overlay::sync_answer`].
+    SyncRequest {
+        /// Names the request in the answer.
+        ticket: u64,
+        /// Node id of the peer.
+        from: [u8; 32],
+        /// The request.
+        data: Vec<u8>,
+    },
+    /// A peer has answered a request of ours.
+    SyncResponse {
+        /// The token of the request.
+        token: u64,
+        /// Node id of the peer.
+        from: [u8; 32],
+        /// The answer.
+        data: Vec<u8>,
+    },
+    /// A request of ours stays without an answer.
+    SyncFailed {
+        /// The token of the request.
+        token: u64,
+    },
     /// This peer is of another network: disconnect it.
     WrongNetwork {
         /// The peer.
@@ -202,6 +241,8 @@ pub struct OverlayCounters {
     pub serve_skipped: u64,
     /// Lookups refused because too many were waiting.
     pub lookups_shed: u64,
+    /// Requests to reconcile given up because too many were waiting.
+    pub sync_shed: u64,
 }
 
 /// The state beside [`Behaviour`]. Feed it every event of the behaviour ([`handle_event`](Self::handle_event)) and
@@ -212,6 +253,7 @@ pub struct Overlay {
     names: Names,
     records: records::Records,
     gossip: gossip::Gossip,
+    sync: sync::Sync,
     outputs: VecDeque<Output>,
     counters: OverlayCounters,
 }
@@ -222,6 +264,7 @@ impl Overlay {
         Self {
             records: records::Records::new(own),
             gossip: gossip::Gossip::new(&names),
+            sync: sync::Sync::default(),
             names,
             outputs: VecDeque::new(),
             counters: OverlayCounters::default(),
@@ -253,6 +296,10 @@ impl Overlay {
                     &mut self.outputs,
                     &mut self.counters,
                 );
+            }
+            Event::Sync(event) => {
+                self.sync
+                    .handle_event(event, &mut self.outputs, &mut self.counters);
             }
             Event::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if info.protocol_version != self.names.identify {
@@ -286,6 +333,22 @@ impl Overlay {
     pub fn verdict(&mut self, behaviour: &mut Behaviour, ticket: u64, verdict: Verdict) {
         self.gossip
             .verdict(&mut behaviour.gossip, ticket, verdict, &mut self.counters);
+    }
+
+    /// Asks a connected peer to reconcile. Ends with [`Output::SyncResponse`] or [`Output::SyncFailed`].
+    pub fn sync(&mut self, behaviour: &mut Behaviour, to: &PeerId, token: u64, request: Vec<u8>) {
+        self.sync
+            .ask(&mut behaviour.sync, to, token, request, &mut self.outputs);
+    }
+
+    /// Answers a peer's request to reconcile; with `None` it stays without an answer. Unknown tickets are ignored.
+    pub fn sync_answer(
+        &mut self,
+        behaviour: &mut Behaviour,
+        ticket: u64,
+        response: Option<Vec<u8>>,
+    ) {
+        self.sync.answer(&mut behaviour.sync, ticket, response);
     }
 
     /// Looks a record up: the first value, or with `many` up to three distinct ones.

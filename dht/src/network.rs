@@ -18,6 +18,9 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
+/// Most zero bits a network may ask of a stamp.
+const MAX_EFFORT: u8 = 24;
+
 /// Rates of the three cover streams of one profile, in packets per 1,000 s (mHz): `[payload, fetch, loop]`.
 pub type Rates = [u32; 3];
 
@@ -332,13 +335,15 @@ impl NetworkParams {
                 self.strong_hops >= 1 && self.strong_hops <= 4,
                 "a strong route has between 1 and 4 mixing hops",
             ),
-            (
-                self.live_slot_ms > 0 && self.day_ms > 0,
-                "a live slot or a day has no length",
-            ),
+            (self.live_slot_ms > 0, "a live slot has no length"),
             (
                 self.live_slot_ms <= day && self.live_window_ms <= day && self.max_wait_ms <= day,
                 "a wait exceeds a day",
+            ),
+            // A node that was away reads each day since: shorter ones would make it read without end.
+            (
+                self.day_ms >= MINUTE,
+                "a day of the mailboxes lasts less than a minute",
             ),
             (
                 self.day_ms <= 366 * day && self.parked_days <= 366,
@@ -353,6 +358,11 @@ impl NetworkParams {
                 "a box has no holder",
             ),
             (self.cell_limit >= 1, "a cell holds no node"),
+            // 2²⁴ hashes are seconds of work; whoever joins a network must not be made to work for hours.
+            (
+                self.effort <= MAX_EFFORT,
+                "a stamp takes more than 24 zero bits",
+            ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, broken)) => Err(ParamsError::Unusable(broken)),

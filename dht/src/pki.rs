@@ -24,12 +24,15 @@ mod lookup;
 mod serve;
 mod snapshot;
 mod store;
+mod sync;
 
 use announce::Announce;
 use lookup::{Lookups, Wanted};
 use serve::Serve;
 pub use snapshot::SnapshotError;
 use store::{Outcome, Store};
+use sync::Sync;
+pub use sync::{MAX_SYNC_LEN, SyncPeer, SyncRequest};
 
 /// What a stranger can make grow, and how far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +52,10 @@ pub struct Caps {
     pub fetches: usize,
     /// Foreign roots remembered as fetched or given up. When full, the oldest is forgotten.
     pub fetched: usize,
+    /// Reconciliations of ours at the same time. Further ones wait.
+    pub syncs: usize,
+    /// Peers whose requests to reconcile are counted apart. Further ones aren't answered until others have rested.
+    pub sync_peers: usize,
 }
 
 impl Default for Caps {
@@ -61,6 +68,8 @@ impl Default for Caps {
             lookups: 8,
             fetches: 4,
             fetched: 64,
+            syncs: 3,
+            sync_peers: 1_024,
         }
     }
 }
@@ -119,6 +128,28 @@ pub struct Pki {
     announce: Announce,
     lookups: Lookups,
     serve: Serve,
+    sync: Sync,
+}
+
+/// What became of several records that came together.
+#[derive(Debug)]
+struct Taken {
+    /// What was new: whose, and the beat if it is one.
+    new: Vec<(ShortId, Option<Arc<Beat>>)>,
+    /// Whether every record was checked, now or before in the same bytes.
+    vouched: bool,
+    /// Whether one of them could only come from a liar; those behind it weren't looked at.
+    forged: bool,
+}
+
+impl Taken {
+    fn verdict(&self) -> Verdict {
+        match (self.forged, self.new.is_empty()) {
+            (true, _) => Verdict::Reject,
+            (false, true) => Verdict::Ignore,
+            (false, false) => Verdict::Accept,
+        }
+    }
 }
 
 impl Pki {
@@ -139,6 +170,7 @@ impl Pki {
             announce: Announce::new(caps.relay),
             lookups: Lookups::new(&params, caps),
             serve: Serve::default(),
+            sync: Sync::new(&params, &caps),
             params,
         }
     }
@@ -154,7 +186,7 @@ impl Pki {
         if cell != Cell::WHOLE {
             return self.drop(DropReason::Network);
         }
-        self.take(&records)
+        self.take_bundle(&records)
     }
 
     /// Takes a value that a Kademlia lookup found under `key`. What isn't a head or page of that key, or isn't wanted, is
@@ -266,6 +298,7 @@ impl Pki {
             .filter(|at| *at > self.now)
             .chain(self.announce.timeout())
             .chain(self.lookups.timeout())
+            .chain(self.sync.timeout())
             .chain(
                 self.serve
                     .timeout(self.now, &self.targets(current), &self.store),
@@ -294,6 +327,8 @@ impl Pki {
             &mut self.rng,
         );
         self.serve.fire(self.now, &targets, &mut self.store);
+        self.sync
+            .fire(self.now, &mut self.store, &mut self.counters, &mut self.rng);
     }
 
     /// Counts since the start.
@@ -334,6 +369,7 @@ impl Pki {
             self.store.turn(epoch);
             self.lookups.turn(now, epoch, &mut self.rng);
             self.serve.turn(epoch);
+            self.sync.turn(now, epoch, &self.params, &mut self.rng);
         }
     }
 
@@ -346,9 +382,31 @@ impl Pki {
         }
     }
 
+    /// Takes a gossiped bundle. It is forwarded as it is only if this node vouches for all of it: a record that was merely
+    /// parked, or dropped before its signature was looked at, may be forged, and whoever can check it would blame us. What is
+    /// new in such a bundle goes out in one of our own.
+    fn take_bundle(&mut self, records: &[Record<'_>]) -> Verdict {
+        let taken = self.take(records);
+        if taken.new.is_empty() || (taken.vouched && !taken.forged) {
+            return taken.verdict();
+        }
+        for (short, beat) in taken.new {
+            self.announce.relay(self.now, short, beat);
+        }
+        if taken.forged {
+            Verdict::Reject
+        } else {
+            Verdict::Ignore
+        }
+    }
+
     /// Takes records until one is plainly forged.
-    fn take(&mut self, records: &[Record<'_>]) -> Verdict {
-        let mut verdict = Verdict::Ignore;
+    fn take(&mut self, records: &[Record<'_>]) -> Taken {
+        let mut taken = Taken {
+            new: Vec::new(),
+            vouched: true,
+            forged: false,
+        };
         for record in records {
             let outcome = match record {
                 Record::Descriptor(bytes) => {
@@ -357,24 +415,40 @@ impl Pki {
                 }
                 Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
             };
+            taken.vouched &= matches!(outcome, Outcome::New | Outcome::Seen);
             match outcome {
-                Outcome::New => verdict = Verdict::Accept,
-                Outcome::Seen => self.counters.seen += 1,
+                Outcome::New => taken.new.extend(self.named(record)),
+                Outcome::Seen | Outcome::Unchecked => self.counters.seen += 1,
                 Outcome::Parked(epoch) => {
                     self.counters.parked += 1;
                     self.lookups.hurry(self.now, epoch);
                 }
                 Outcome::Dropped(reason) => {
                     if self.drop(reason) == Verdict::Reject {
-                        return Verdict::Reject;
+                        taken.forged = true;
+                        break;
                     }
                 }
             }
         }
         for beat in self.store.take_resolved() {
-            self.announce.relay(self.now, beat);
+            self.announce.relay(self.now, beat.short_id(), Some(beat));
         }
-        verdict
+        taken
+    }
+
+    /// Whose record this is, and the kept beat if it is one.
+    fn named(&self, record: &Record<'_>) -> Option<(ShortId, Option<Arc<Beat>>)> {
+        match record {
+            Record::Descriptor(bytes) => {
+                let id = Descriptor::decode(bytes).ok()?.id();
+                Some((short_id(&self.network, &id), None))
+            }
+            Record::Beat(bytes) => {
+                let (epoch, short) = Beat::peek(*bytes)?;
+                Some((short, Some(self.store.beat(epoch, &short)?.clone())))
+            }
+        }
     }
 
     fn take_head(
@@ -392,12 +466,18 @@ impl Pki {
             return Err(DropReason::Full);
         }
         self.counters.fetched += 1;
-        let own_root = self
-            .store
-            .directory(epoch)
-            .map(|directory| directory.root());
+        self.sync.introduce();
+        let own = self.store.directory(epoch);
+        let (own_root, len) = own.map_or(([0; 32], 0), |own| (own.root(), own.len() as u64));
         let root = header.root();
-        if own_root == Some(root) || !self.lookups.start_fetch(self.now, header, &mut self.rng) {
+        if own_root == root {
+            return Ok(Verdict::Ignore);
+        }
+        if (self.sync).takes(self.now, root, epoch, u64::from(header.count), len) {
+            self.lookups.news(self.now, epoch);
+            return Ok(Verdict::Accept);
+        }
+        if !self.lookups.start_fetch(self.now, header, &mut self.rng) {
             return Ok(Verdict::Ignore);
         }
         Ok(Verdict::Accept)
@@ -428,7 +508,7 @@ impl Pki {
                 Record::Descriptor(&pair.descriptor),
                 Record::Beat(&pair.beat),
             ];
-            match self.take(&records) {
+            match self.take(&records).verdict() {
                 // A root with a forged record in it was made up: nothing more of it is read.
                 Verdict::Reject => {
                     self.lookups.abandon(root);
@@ -450,7 +530,7 @@ impl Pki {
             .store
             .insert_own_descriptor(self.now, descriptor, &mut self.counters)
         {
-            Outcome::New | Outcome::Seen => {
+            Outcome::New | Outcome::Seen | Outcome::Unchecked => {
                 self.announce.descriptor_changed();
                 Ok(())
             }
@@ -470,7 +550,7 @@ impl Pki {
             .store
             .insert_beat(self.now, beat.as_bytes(), &mut self.counters)
         {
-            Outcome::New | Outcome::Seen => Ok(()),
+            Outcome::New | Outcome::Seen | Outcome::Unchecked => Ok(()),
             Outcome::Dropped(DropReason::Equivocation) => Err(PublishError::SecondBeat(epoch)),
             _ => Err(PublishError::Epoch(epoch)),
         }

@@ -30,7 +30,7 @@ use dht::directory::Directory;
 use dht::flock::Flock;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
-use dht::pki::{Caps, Pki};
+use dht::pki::{Caps, Pki, SyncRequest};
 use mix::cover::{Stream, Streams};
 use mix::mixer::{Mixer, MixerConfig, Opener};
 use mix::time::{Moment, Span};
@@ -318,6 +318,27 @@ impl<B: Backend> Core<B> {
         self.pki.handle_lookup_done(now, &key);
     }
 
+    /// A peer asks to reconcile; `None`: it gets no answer.
+    pub fn handle_sync_request(
+        &mut self,
+        now: Moment,
+        from: NodeId,
+        request: &[u8],
+    ) -> Option<Vec<u8>> {
+        self.pki.handle_sync_request(now, &from, request)
+    }
+
+    /// A peer answered a request to reconcile.
+    pub fn handle_sync_response(&mut self, now: Moment, token: u64, from: NodeId, answer: &[u8]) {
+        // What is wrong with it is counted there.
+        let _ = self.pki.handle_sync_response(now, token, &from, answer);
+    }
+
+    /// A request to reconcile stays without an answer.
+    pub fn handle_sync_failed(&mut self, now: Moment, token: u64) {
+        self.pki.handle_sync_failed(now, token);
+    }
+
     /// A commit is durable.
     pub fn handle_durable(&mut self, now: Moment, seq: u64) {
         let Some(released) = self.journal.durable(seq) else {
@@ -411,6 +432,11 @@ impl<B: Backend> Core<B> {
             key,
             many: heads.contains(&key),
         })
+    }
+
+    /// The next request to reconcile with a neighbour.
+    pub fn poll_sync(&mut self) -> Option<SyncRequest> {
+        self.pki.poll_sync()
     }
 
     /// The next record to serve to others' lookups, and for how long.

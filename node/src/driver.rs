@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use dht::id::NodeId;
+use dht::pki::SyncPeer;
 use libp2p::Multiaddr;
 use mix::Packet;
 use mix::mixer::Opened;
@@ -164,6 +165,19 @@ impl<B: Backend + Sync> Driver<B> {
                 many: lookup.many,
             });
         }
+        while let Some(sync) = self.core.poll_sync() {
+            let (with, but, lot) = match sync.peer {
+                SyncPeer::This(peer) => (Some(peer.0), Vec::new(), 0),
+                SyncPeer::Any { but, lot } => (None, but.iter().map(|id| id.0).collect(), lot),
+            };
+            self.command(NetCommand::Sync {
+                token: sync.token,
+                with,
+                but,
+                lot,
+                request: sync.request,
+            });
+        }
         while let Some((key, value, ttl)) = self.core.poll_serve() {
             self.command(NetCommand::Serve {
                 key,
@@ -231,6 +245,15 @@ impl<B: Backend + Sync> Driver<B> {
             }
             NetEvent::Found { key, value } => self.core.handle_record(now, key, &value),
             NetEvent::LookupDone { key, found: _ } => self.core.handle_lookup_done(now, key),
+            NetEvent::SyncRequest { ticket, from, data } => {
+                let response = self.core.handle_sync_request(now, NodeId(from), &data);
+                self.command(NetCommand::SyncAnswer { ticket, response });
+            }
+            NetEvent::SyncResponse { token, from, data } => {
+                self.core
+                    .handle_sync_response(now, token, NodeId(from), &data);
+            }
+            NetEvent::SyncFailed { token } => self.core.handle_sync_failed(now, token),
             NetEvent::Connected(peers) => self.core.handle_connected(now, peers),
             NetEvent::Listening(address) => {
                 if !self.listen.contains(&address) {

@@ -62,13 +62,16 @@ fn a_longer_integer_form_is_refused() {
 
 #[test]
 fn unusable_values_are_named() {
-    let cases: [fn(&mut NetworkParams); 6] = [
+    let cases: [fn(&mut NetworkParams); 9] = [
         |p| p.epoch_ms = 0,
         |p| p.slot_ms = 7_777,
         |p| p.beat_close_ms = p.beat_open_ms,
         |p| p.key_lead_ms = p.cutoff_ms + 1,
         |p| p.mixing_hops = 5,
         |p| p.name = "x".repeat(65),
+        |p| p.day_ms = 59_999,
+        |p| p.day_ms = 0,
+        |p| p.effort = 25,
     ];
     for spoil in cases {
         let mut params = NetworkParams::local();

@@ -34,7 +34,8 @@ pub(super) struct Announce {
     next: Option<(Moment, u32)>,
     /// First announcements of the present descriptor so far.
     descriptor_sent: u32,
-    relay: VecDeque<Arc<Beat>>,
+    /// Nodes whose descriptor goes out, each with a beat or without.
+    relay: VecDeque<(ShortId, Option<Arc<Beat>>)>,
     relay_at: Option<Moment>,
     relay_cap: usize,
     out: VecDeque<Vec<u8>>,
@@ -61,10 +62,17 @@ impl Announce {
         self.descriptor_sent = 0;
     }
 
-    /// Gossip someone else's beat, which we ignored while we could not check it.
-    pub(super) fn relay(&mut self, now: Moment, beat: Arc<Beat>) {
+    /// Gossip someone else's records in a bundle of our own: a beat that could not be checked when it came, or what was good
+    /// in a bundle that we could not vouch for as a whole.
+    pub(super) fn relay(&mut self, now: Moment, short: ShortId, beat: Option<Arc<Beat>>) {
+        if let (Some((last, None)), Some(_)) = (self.relay.back(), &beat)
+            && *last == short
+        {
+            // Its descriptor goes along with the beat.
+            self.relay.pop_back();
+        }
         if self.relay.len() < self.relay_cap {
-            self.relay.push_back(beat);
+            self.relay.push_back((short, beat));
             self.relay_at.get_or_insert(now + RELAY_PAUSE);
         }
     }
@@ -135,12 +143,12 @@ impl Announce {
         let mut bundle = BundleWriter::new(Cell::WHOLE, rng.next_u32());
         // Others may lack the descriptor as we did.
         while bundle.len() + 2 <= MAX_BUNDLE_RECORDS
-            && let Some(beat) = self.relay.front()
+            && let Some((short, beat)) = self.relay.front()
         {
             let fits = store
-                .descriptor(&beat.short_id())
+                .descriptor(short)
                 .is_none_or(|held| bundle.push(Record::Descriptor(held.as_bytes())))
-                && bundle.push(Record::Beat(beat.as_bytes()));
+                && (beat.as_ref()).is_none_or(|beat| bundle.push(Record::Beat(beat.as_bytes())));
             if !fits {
                 break;
             }

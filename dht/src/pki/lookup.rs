@@ -158,9 +158,14 @@ impl Lookups {
             failed: 0,
         };
         self.fetches.insert(root, fetch);
-        // News: others may hold still other views.
+        self.news(now, header.epoch);
+        true
+    }
+
+    /// A head that differs from ours: others may hold still other views, so heads are asked for again soon.
+    pub(super) fn news(&mut self, now: Moment, epoch: u32) {
         let soon = now + self.fast;
-        let timer = self.heads.entry(header.epoch).or_insert(HeadTimer {
+        let timer = self.heads.entry(epoch).or_insert(HeadTimer {
             next: soon,
             step: 0,
         });
@@ -168,7 +173,6 @@ impl Lookups {
             next: timer.next.min(soon),
             step: 0,
         };
-        true
     }
 
     /// A page was read whole.

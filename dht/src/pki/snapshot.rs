@@ -33,10 +33,10 @@ impl Pki {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.network.0);
         for (_, descriptor) in self.store.descriptors() {
-            put(&mut out, 1, descriptor.as_bytes());
+            bundle::put(&mut out, Record::Descriptor(descriptor.as_bytes()));
         }
         for beat in self.store.live_beats() {
-            put(&mut out, 2, beat.as_bytes());
+            bundle::put(&mut out, Record::Beat(beat.as_bytes()));
         }
         out
     }
@@ -73,17 +73,11 @@ impl Pki {
             match outcome {
                 Outcome::New => taken += 1,
                 Outcome::Dropped(reason) => self.counters.drop(reason),
-                Outcome::Seen | Outcome::Parked(_) => {}
+                Outcome::Seen | Outcome::Unchecked | Outcome::Parked(_) => {}
             }
         }
         // Others have them; there is nothing to gossip onwards.
         self.store.take_resolved();
         Ok(taken)
     }
-}
-
-fn put(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
-    out.push(tag);
-    out.extend_from_slice(&(body.len() as u16).to_le_bytes());
-    out.extend_from_slice(body);
 }

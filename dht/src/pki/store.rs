@@ -22,18 +22,30 @@ use std::{
     sync::Arc,
 };
 
+mod items;
 mod parked;
 
+pub(super) use items::pair;
+use items::{Items, key_of_pair};
 use parked::Parked;
 
 /// What became of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
     New,
+    /// Byte for byte a record that was checked.
     Seen,
+    /// Says what a record says that was checked or waits, under a signature that nobody has checked.
+    Unchecked,
     /// Kept unchecked until its descriptor arrives; of this epoch.
     Parked(u32),
     Dropped(DropReason),
+}
+
+impl Outcome {
+    fn known(exactly: bool) -> Self {
+        if exactly { Self::Seen } else { Self::Unchecked }
+    }
 }
 
 #[derive(Debug)]
@@ -72,6 +84,8 @@ struct EpochSet {
     /// Ids seen with two different beats; no further signature of theirs is checked in this epoch.
     equivocators: BTreeSet<ShortId>,
     directory: Option<Arc<Directory>>,
+    /// The same as reconciliation sees it.
+    items: Items,
     /// Counts the changes; `built` is the one the directory was made at.
     version: u64,
     built: u64,
@@ -191,8 +205,8 @@ impl Store {
             return Outcome::Dropped(DropReason::Version);
         };
         if let Some(set) = self.epochs.get(&epoch) {
-            if set.beats.get(&short).is_some_and(|held| held.says(bytes)) {
-                return Outcome::Seen;
+            if let Some(held) = set.beats.get(&short).filter(|held| held.says(bytes)) {
+                return Outcome::known(held.as_bytes() == bytes);
             }
             if set.equivocators.contains(&short) {
                 return Outcome::Dropped(DropReason::Equivocation);
@@ -205,7 +219,7 @@ impl Store {
             return if self.parked.push(epoch, short, *bytes) {
                 Outcome::Parked(epoch)
             } else {
-                Outcome::Seen
+                Outcome::Unchecked
             };
         };
         let beat = match Beat::decode(bytes) {
@@ -299,7 +313,7 @@ impl Store {
         if let Some(known) = self.known.get(short) {
             let held = &known.descriptor;
             if held.body() == descriptor.body() {
-                return Outcome::Seen;
+                return Outcome::known(held.as_bytes() == descriptor.as_bytes());
             }
             // Of two with one seq everyone takes the one with the lower hash, or views would never agree.
             let newer = fields.seq > held.fields().seq
@@ -329,13 +343,13 @@ impl Store {
                 0
             };
             known.changes = (self.current, made.saturating_add(1));
-            known.descriptor = descriptor;
+            let old = core::mem::replace(&mut known.descriptor, descriptor.clone());
             if known.beats == 0 {
                 self.idle.remove(&(known.heard, short));
                 self.idle.insert((heard, short));
             }
             known.heard = heard;
-            self.touch(&short);
+            self.touch(&short, &old, &descriptor);
             return Outcome::New;
         }
         if self.known.len() >= self.caps.nodes && !self.evict() && short != self.own {
@@ -377,6 +391,10 @@ impl Store {
             set.equivocators.insert(short);
             return Outcome::Dropped(DropReason::Equivocation);
         }
+        if let Some(known) = self.known.get(&short) {
+            set.items
+                .insert(key_of_pair(&known.descriptor, &beat), short);
+        }
         set.beats.insert(short, beat);
         set.version += 1;
         self.changed = true;
@@ -398,15 +416,17 @@ impl Store {
                     self.resolved.extend(held);
                 }
                 Outcome::Dropped(reason) => counters.drop(reason),
-                Outcome::Seen | Outcome::Parked(_) => {}
+                Outcome::Seen | Outcome::Unchecked | Outcome::Parked(_) => {}
             }
         }
     }
 
     /// A changed descriptor changes the current and the next set, if it is in them. What is over stays as it was.
-    fn touch(&mut self, short: &ShortId) {
+    fn touch(&mut self, short: &ShortId, old: &Descriptor, new: &Descriptor) {
         for (_, set) in self.epochs.range_mut(self.current..) {
-            if set.beats.contains_key(short) {
+            if let Some(beat) = set.beats.get(short) {
+                set.items.remove(&key_of_pair(old, beat));
+                set.items.insert(key_of_pair(new, beat), *short);
                 set.version += 1;
                 self.changed = true;
             }

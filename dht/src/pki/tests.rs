@@ -11,6 +11,8 @@ use mix::time::Span;
 use proptest::prelude::*;
 
 mod mesh;
+mod sync;
+mod vouching;
 
 const EPOCH: u32 = 5;
 

@@ -49,7 +49,10 @@ impl Outbox {
             NetEvent::Connected(_) => self
                 .backlog
                 .retain(|old| !matches!(old, NetEvent::Connected(_))),
-            NetEvent::Gossip { .. } | NetEvent::Found { .. } | NetEvent::DialFailed { .. }
+            NetEvent::Gossip { .. }
+            | NetEvent::Found { .. }
+            | NetEvent::SyncRequest { .. }
+            | NetEvent::DialFailed { .. }
                 if self.backlog.len() >= SHED =>
             {
                 self.shed += 1;

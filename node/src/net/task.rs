@@ -82,6 +82,8 @@ pub(super) struct Task {
     own: [u8; 32],
     /// Live connections of each peer, with the address seen. Bounded by the connection limits.
     peers: BTreeMap<PeerId, BTreeMap<ConnectionId, Multiaddr>>,
+    /// Peers with a wanted link.
+    wanted: BTreeSet<PeerId>,
     /// Bootstrap dials under way. Bounded by the dials `links` allows.
     bootstrap: BTreeMap<ConnectionId, usize>,
     /// Further connections of a peer, and when they are closed.
@@ -110,6 +112,7 @@ impl Task {
             shared,
             swarm,
             peers: BTreeMap::new(),
+            wanted: BTreeSet::new(),
             bootstrap: BTreeMap::new(),
             surplus: BTreeMap::new(),
             surplus_at: None,
@@ -191,6 +194,7 @@ impl Task {
                     .iter()
                     .filter_map(|(id, _)| dht::net::peer_id(id))
                     .collect();
+                self.wanted.clone_from(&peers);
                 self.swarm.behaviour_mut().link.set_wanted(peers);
                 self.links.handle_wanted((self.clock)(), wanted);
             }
@@ -224,12 +228,47 @@ impl Task {
             NetCommand::Unserve { key } => self
                 .overlay
                 .unserve(&mut self.swarm.behaviour_mut().overlay, &key),
+            NetCommand::Sync {
+                token,
+                with,
+                but,
+                lot,
+                request,
+            } => match self.neighbour(with, &but, lot) {
+                Some(peer) => {
+                    let behaviour = &mut self.swarm.behaviour_mut().overlay;
+                    self.overlay.sync(behaviour, &peer, token, request);
+                }
+                None => self.outbox.push(NetEvent::SyncFailed { token }),
+            },
+            NetCommand::SyncAnswer { ticket, response } => {
+                let behaviour = &mut self.swarm.behaviour_mut().overlay;
+                self.overlay.sync_answer(behaviour, ticket, response);
+            }
             NetCommand::Counters(reply) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.counters());
             }
             NetCommand::Shutdown => {}
         }
+    }
+
+    /// A connected peer to reconcile with. Strangers may make many connections to us, but not become wanted by it.
+    fn neighbour(&self, with: Option<[u8; 32]>, but: &[[u8; 32]], lot: u64) -> Option<PeerId> {
+        if let Some(id) = with {
+            return dht::net::peer_id(&id).filter(|peer| self.peers.contains_key(peer));
+        }
+        let fits = |peer: &&PeerId| {
+            let id = dht::net::node_id(peer);
+            id.is_some_and(|id| !but.contains(&id)) && !self.refused.contains_key(*peer)
+        };
+        let all: Vec<&PeerId> = self.peers.keys().filter(fits).collect();
+        let wanted: Vec<&PeerId> = (all.iter().copied())
+            .filter(|peer| self.wanted.contains(*peer))
+            .collect();
+        let among = if wanted.is_empty() { all } else { wanted };
+        let place = lot.checked_rem(among.len() as u64)?;
+        among.get(place as usize).map(|peer| **peer)
     }
 
     fn handle_swarm_event(&mut self, event: SwarmEvent<Event>) {
@@ -398,6 +437,13 @@ impl Task {
                 Output::LookupDone { key, found } => {
                     self.outbox.push(NetEvent::LookupDone { key, found })
                 }
+                Output::SyncRequest { ticket, from, data } => self
+                    .outbox
+                    .push(NetEvent::SyncRequest { ticket, from, data }),
+                Output::SyncResponse { token, from, data } => self
+                    .outbox
+                    .push(NetEvent::SyncResponse { token, from, data }),
+                Output::SyncFailed { token } => self.outbox.push(NetEvent::SyncFailed { token }),
                 Output::WrongNetwork { peer } => self.refuse_network(peer),
                 _ => {}
             }
@@ -536,6 +582,7 @@ impl Task {
             (NetDrop::StoreRefused, overlay.store_refused),
             (NetDrop::ServeSkipped, overlay.serve_skipped),
             (NetDrop::LookupShed, overlay.lookups_shed),
+            (NetDrop::SyncShed, overlay.sync_shed),
             (NetDrop::EventShed, self.outbox.shed()),
         ] {
             if count > 0 {

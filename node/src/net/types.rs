@@ -146,6 +146,26 @@ pub enum NetCommand {
         /// The record's key.
         key: [u8; 32],
     },
+    /// Asks a connected peer to reconcile. Ends with [`NetEvent::SyncResponse`] or [`NetEvent::SyncFailed`].
+    Sync {
+        /// Names the exchange in the answer.
+        token: u64,
+        /// Whom to ask; `None`: any peer …
+        with: Option<[u8; 32]>,
+        /// … but these, of those with a wanted link if there are such …
+        but: Vec<[u8; 32]>,
+        /// … the one at this place, modulo their number.
+        lot: u64,
+        /// The request.
+        request: Vec<u8>,
+    },
+    /// Answers a [`NetEvent::SyncRequest`]; `None`: it stays without an answer.
+    SyncAnswer {
+        /// The ticket of the event.
+        ticket: u64,
+        /// The answer.
+        response: Option<Vec<u8>>,
+    },
     /// Dials further bootstrap peers, as if they had been in the configuration.
     Bootstrap {
         /// Where they listen.
@@ -196,6 +216,29 @@ pub enum NetEvent {
         key: [u8; 32],
         /// How many distinct values it found.
         found: usize,
+    },
+    /// A peer asks to reconcile and waits for a [`NetCommand::SyncAnswer`].
+    SyncRequest {
+        /// Names the request in the answer.
+        ticket: u64,
+        /// Node id of the peer.
+        from: [u8; 32],
+        /// The request.
+        data: Vec<u8>,
+    },
+    /// A peer answered a request to reconcile.
+    SyncResponse {
+        /// The token of the request.
+        token: u64,
+        /// Node id of the peer.
+        from: [u8; 32],
+        /// The answer.
+        data: Vec<u8>,
+    },
+    /// A request to reconcile found nobody to go to, or no answer came.
+    SyncFailed {
+        /// The token of the request.
+        token: u64,
     },
     /// A peer of another network was met and disconnected. At most once a minute.
     WrongNetwork,
@@ -333,6 +376,8 @@ pub enum NetDrop {
     ServeSkipped,
     /// A lookup refused because too many were waiting.
     LookupShed,
+    /// A request to reconcile that waited behind too many others.
+    SyncShed,
     /// An event other than a packet that did not fit.
     EventShed,
 }
@@ -358,6 +403,7 @@ impl NetDrop {
             Self::StoreRefused => "store_refused",
             Self::ServeSkipped => "serve_skipped",
             Self::LookupShed => "lookup_shed",
+            Self::SyncShed => "sync_shed",
             Self::EventShed => "event_shed",
         }
     }

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub repeated: u64,
     /// Gossip messages that crossed a link, and their bytes.
     pub gossip: (u64, u64),
+    /// Requests to reconcile and answers that crossed a link, and their bytes.
+    pub sync: (u64, u64),
     /// Lookups, and those that found nothing.
     pub lookups: (u64, u64),
     /// Commits made durable.

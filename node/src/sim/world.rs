@@ -9,12 +9,14 @@
 //! "who serves a key is found after a few crossings", gossip to flooding a few neighbours.
 //!
 //! The rooms: `queue` (what happens when), `node` (one node around its core), `life` (start, stop,
-//! kill), `wire` (links and packets), `commons` (gossip and lookups), `users` (what people do).
+//! kill), `wire` (links and packets), `commons` (gossip and lookups), `sync` (reconciliation),
+//! `users` (what people do).
 
 mod commons;
 mod life;
 mod node;
 mod queue;
+mod sync;
 mod users;
 mod wire;
 
@@ -80,6 +82,7 @@ struct Dice {
     gossip: ChaCha20Rng,
     dials: ChaCha20Rng,
     lookups: ChaCha20Rng,
+    sync: ChaCha20Rng,
     disks: ChaCha20Rng,
 }
 
@@ -122,6 +125,7 @@ impl World {
             gossip: stream(seed, "gossip", 0, 0),
             dials: stream(seed, "dials", 0, 0),
             lookups: stream(seed, "lookups", 0, 0),
+            sync: stream(seed, "sync", 0, 0),
             disks: stream(seed, "disks", 0, 0),
         };
         let nodes = (0..config.nodes)
@@ -230,6 +234,18 @@ impl World {
                     self.carry(to.node);
                 }
             }
+            Happening::Ask {
+                from,
+                to,
+                token,
+                data,
+            } => self.asked(from, to, token, &data),
+            Happening::Answer {
+                to,
+                from,
+                token,
+                data,
+            } => self.answered(to, from, token, data.as_deref()),
             Happening::Connect { dialler, to } => self.connect(dialler, to),
             Happening::Lost { to, peer } => self.notice_loss(to, peer),
         }
@@ -249,6 +265,7 @@ impl World {
             let packets: Vec<_> = std::iter::from_fn(|| core.poll_transmit()).collect();
             let bundles: Vec<_> = std::iter::from_fn(|| core.poll_publish()).collect();
             let lookups: Vec<_> = std::iter::from_fn(|| core.poll_lookup()).collect();
+            let requests: Vec<_> = std::iter::from_fn(|| core.poll_sync()).collect();
             while let Some((key, value, keep)) = core.poll_serve() {
                 node.served.insert(key, (value, now + keep));
             }
@@ -270,6 +287,9 @@ impl World {
             }
             for lookup in lookups {
                 self.look_up(index, lookup);
+            }
+            for request in requests {
+                self.ask(index, request);
             }
             if let Some(links) = links {
                 self.want_links(index, &links);
@@ -329,7 +349,7 @@ impl World {
         crate::sim::metrics::sum(node.past.iter().chain(present.as_ref()))
     }
 
-    /// Bytes of packets and gossip that a node received and sent.
+    /// Bytes of packets, gossip and reconciliation that a node received and sent.
     #[must_use]
     pub fn bytes(&self, index: usize) -> (u64, u64) {
         self.nodes.get(index).map_or((0, 0), |node| node.bytes)

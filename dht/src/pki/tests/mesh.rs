@@ -33,6 +33,17 @@ enum Event {
         to: usize,
         key: [u8; 32],
     },
+    Asked {
+        from: usize,
+        to: usize,
+        sync: SyncRequest,
+    },
+    Answered {
+        to: usize,
+        from: usize,
+        token: u64,
+        bytes: Option<Vec<u8>>,
+    },
 }
 
 struct World {
@@ -44,6 +55,10 @@ struct World {
     events: BTreeMap<(Moment, u64), Event>,
     count: u64,
     lookups: u64,
+    /// Whether neighbours answer requests to reconcile.
+    syncs: bool,
+    /// Whether lookups find pages; heads they always find.
+    pages: bool,
 }
 
 impl World {
@@ -57,6 +72,8 @@ impl World {
             events: BTreeMap::new(),
             count: 0,
             lookups: 0,
+            syncs: true,
+            pages: true,
         };
         for node in nodes(&params, count) {
             let joins = world.now + Span::from_millis(u64::from(world.rng.next_u32() % 5_000));
@@ -120,6 +137,41 @@ impl World {
                 self.members[to].pki.handle_record(now, &key, &value);
                 self.drain(to);
             }
+            Event::Asked { from, to, sync } => {
+                let asker = self.members[from].node.id();
+                let runs = self.members[to].joins <= now && self.syncs;
+                let bytes = (runs && !self.lost())
+                    .then(|| {
+                        let pki = &mut self.members[to].pki;
+                        pki.handle_sync_request(now, &asker, &sync.request)
+                    })
+                    .flatten();
+                self.drain(to);
+                let token = sync.token;
+                let answered = Event::Answered {
+                    to: from,
+                    from: to,
+                    token,
+                    bytes,
+                };
+                self.later(60, answered);
+            }
+            Event::Answered {
+                to,
+                from,
+                token,
+                bytes,
+            } => {
+                let id = self.members[from].node.id();
+                let pki = &mut self.members[to].pki;
+                match bytes {
+                    Some(bytes) => {
+                        pki.handle_sync_response(now, token, &id, &bytes);
+                    }
+                    None => pki.handle_sync_failed(now, token),
+                }
+                self.drain(to);
+            }
             Event::Done { to, key } => {
                 self.members[to].pki.handle_lookup_done(now, &key);
                 self.drain(to);
@@ -137,6 +189,32 @@ impl World {
         while let Some(key) = self.members[at].pki.poll_lookup() {
             self.lookup(at, key);
         }
+        while let Some(sync) = self.members[at].pki.poll_sync() {
+            self.ask(at, sync);
+        }
+    }
+
+    /// A request goes to whom it names, or to a member it doesn't rule out.
+    fn ask(&mut self, from: usize, sync: SyncRequest) {
+        let fits = |at: &usize| {
+            let id = self.members[*at].node.id();
+            *at != from
+                && match &sync.peer {
+                    SyncPeer::This(peer) => *peer == id,
+                    SyncPeer::Any { but, .. } => !but.contains(&id),
+                }
+        };
+        let among: Vec<usize> = (0..self.members.len()).filter(fits).collect();
+        let lot = match &sync.peer {
+            SyncPeer::Any { lot, .. } => *lot as usize,
+            SyncPeer::This(_) => 0,
+        };
+        let Some(to) = lot.checked_rem(among.len()).map(|place| among[place]) else {
+            return self.members[from]
+                .pki
+                .handle_sync_failed(self.now, sync.token);
+        };
+        self.later(20, Event::Asked { from, to, sync });
     }
 
     fn gossip(&mut self, from: usize, bytes: &[u8]) {
@@ -161,6 +239,7 @@ impl World {
         for _ in 0..REACH {
             let asked = self.rng.next_u32() as usize % self.members.len();
             let served = self.members[asked].served.get(&key).cloned();
+            let served = served.filter(|value| self.pages || Head::decode(value).is_ok());
             if asked != from
                 && !self.lost()
                 && let Some(value) = served
@@ -299,12 +378,35 @@ fn the_short_epochs_of_the_demo_suffice() {
 #[test]
 fn with_gossip_dead_lookups_alone_converge() {
     let mut world = World::new(params(), 2, 12, 10);
+    world.syncs = false;
     for member in &mut world.members {
         member.deaf = true;
     }
     // Nobody hears anybody, but lookups reach who serves: sets spread by union.
     world.run_until(at(EPOCH, 55));
     world.assert_one_root(EPOCH, 12);
+}
+
+#[test]
+fn reconciliation_alone_converges_too() {
+    // No gossip and no pages: heads say that there is a difference, neighbours what it is.
+    let set_of_most = |syncs| {
+        let mut world = World::new(params(), 8, 16, 10);
+        (world.syncs, world.pages) = (syncs, false);
+        for member in &mut world.members {
+            member.deaf = true;
+        }
+        world.run_until(at(EPOCH, 55));
+        let sizes = world.roots(EPOCH).into_iter().flatten().map(|(_, len)| len);
+        (sizes.max(), world)
+    };
+    let (_, mut world) = set_of_most(true);
+    world.assert_one_root(EPOCH, 16);
+    assert_eq!(
+        set_of_most(false).0,
+        Some(1),
+        "nothing else carries records"
+    );
 }
 
 #[test]

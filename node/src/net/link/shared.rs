@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     drops: [AtomicU64; DROPS.len()],
 }
 
-const DROPS: [NetDrop; 17] = [
+const DROPS: [NetDrop; 18] = [
     NetDrop::NoLink,
     NetDrop::QueueFull,
     NetDrop::LinkClosed,
@@ -44,6 +44,7 @@ const DROPS: [NetDrop; 17] = [
     NetDrop::StoreRefused,
     NetDrop::ServeSkipped,
     NetDrop::LookupShed,
+    NetDrop::SyncShed,
     NetDrop::EventShed,
 ];
 

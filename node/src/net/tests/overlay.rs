@@ -171,3 +171,59 @@ async fn a_newcomer_finds_records_through_one_bootstrap_peer() {
     assert_eq!(servers[0].counters().await.served, 1);
     assert_eq!(find(&mut newcomer, [51; 32], false).await, [[0u8; 0]; 0]);
 }
+
+#[tokio::test]
+async fn a_request_to_reconcile_goes_to_a_peer_and_back() {
+    let mut one = start(config(60)).await;
+    let mut two = config(61);
+    two.bootstrap = vec![one.address.clone()];
+    let mut two = start(two).await;
+    one.until("a peer", |event| {
+        matches!(event, NetEvent::Connected(1)).then_some(())
+    })
+    .await;
+    let ask = |token, with, but| NetCommand::Sync {
+        token,
+        with,
+        but,
+        lot: 7,
+        request: b"what do you hold".to_vec(),
+    };
+    // Nobody is left to ask, and nobody is dialled.
+    one.send(ask(1, None, vec![two.id])).await;
+    one.send(ask(2, Some([9; 32]), Vec::new())).await;
+    for token in [1, 2] {
+        one.until("a failure", |event| {
+            matches!(event, NetEvent::SyncFailed { token: failed } if failed == token).then_some(())
+        })
+        .await;
+    }
+    for (token, response) in [(3, Some(vec![7; dht::net::MAX_FRAME])), (4, None)] {
+        one.send(ask(token, None, Vec::new())).await;
+        let (ticket, from, data) = two
+            .until("a request", |event| match event {
+                NetEvent::SyncRequest { ticket, from, data } => Some((ticket, from, data)),
+                _ => None,
+            })
+            .await;
+        assert_eq!((from, &data[..]), (one.id, &b"what do you hold"[..]));
+        let answer = NetCommand::SyncAnswer {
+            ticket,
+            response: response.clone(),
+        };
+        two.send(answer).await;
+        let id = two.id;
+        let answered = one
+            .until("an answer", |event| match event {
+                NetEvent::SyncResponse {
+                    token: of,
+                    from,
+                    data,
+                } if of == token && from == id => Some(Some(data)),
+                NetEvent::SyncFailed { token: of } if of == token => Some(None),
+                _ => None,
+            })
+            .await;
+        assert_eq!(answered, response);
+    }
+}

@@ -178,6 +178,8 @@ fn figures(world: &mut World, online: &[Letter], parked: &[Letter]) -> Figures {
     figures.add("pool_mean", (total.pool * 100.0).round() / 100.0);
     figures.add("gossip_messages", metrics.gossip.0);
     figures.add("gossip_bytes", metrics.gossip.1);
+    figures.add("sync_messages", metrics.sync.0);
+    figures.add("sync_bytes", metrics.sync.1);
     figures.add("lookups", metrics.lookups.0);
     figures.add("commits", metrics.commits);
     figures.add("spins", metrics.spins);

@@ -52,6 +52,20 @@ pub(super) enum Happening {
     },
     /// A lookup ends.
     LookupDone { to: Life, key: [u8; 32] },
+    /// A request to reconcile arrives.
+    Ask {
+        from: Life,
+        to: Life,
+        token: u64,
+        data: Vec<u8>,
+    },
+    /// Its answer arrives, or the news that there is none.
+    Answer {
+        to: Life,
+        from: usize,
+        token: u64,
+        data: Option<Vec<u8>>,
+    },
     /// A dial succeeds, unless one of the two is gone by then.
     Connect { dialler: Life, to: Life },
     /// A node notices that a connection is gone.

@@ -2,6 +2,10 @@
 
 /// Tokens refill at a constant rate up to a burst; each taken thing costs one.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    not(feature = "net"),
+    allow(unreachable_pub, reason = "public with feature `net`")
+)]
 pub struct Bucket {
     rate: u64,
     burst: u64,
@@ -10,6 +14,7 @@ pub struct Bucket {
     filled_at: u64,
 }
 
+#[cfg_attr(not(feature = "net"), allow(unreachable_pub))]
 impl Bucket {
     /// A full bucket of `burst` tokens that gains `rate_per_s` a second.
     pub fn new(rate_per_s: u32, burst: u32, now: u64) -> Self {
@@ -24,15 +29,25 @@ impl Bucket {
 
     /// Takes one token if there is one.
     pub fn take(&mut self, now: u64) -> bool {
-        // One token a second is one thousandth a millisecond.
-        let gained = now.saturating_sub(self.filled_at).saturating_mul(self.rate);
-        self.milli = self.milli.saturating_add(gained).min(self.burst);
-        self.filled_at = self.filled_at.max(now);
+        self.fill(now);
         if self.milli < 1_000 {
             return false;
         }
         self.milli -= 1_000;
         true
+    }
+
+    /// Whether it is as a new one would be, so that nothing is lost by forgetting it.
+    pub(crate) fn is_full(&mut self, now: u64) -> bool {
+        self.fill(now);
+        self.milli >= self.burst
+    }
+
+    fn fill(&mut self, now: u64) {
+        // One token a second is one thousandth a millisecond.
+        let gained = now.saturating_sub(self.filled_at).saturating_mul(self.rate);
+        self.milli = self.milli.saturating_add(gained).min(self.burst);
+        self.filled_at = self.filled_at.max(now);
     }
 }
 
