@@ -21,8 +21,8 @@ mod links;
 mod topology;
 
 pub use density::{
-    EVERYONE_UP_TO, FAST_POOL, MIN_ON_DUTY, SLOW_STRETCH, STRONG_POOL, STRONG_STRETCH, hop_delays,
-    pool_milli, target, threshold,
+    EVERYONE_UP_TO, FAST_POOL, MIN_ON_DUTY, SLOW_STRETCH, STRONG_POOL, STRONG_STRETCH, aim,
+    hop_delays, pool_milli, target, threshold,
 };
 pub use guarded::Guarded;
 pub use links::{ATTACHED, FULL_MESH_UP_TO, SUCCESSORS, drawn, is_leaf};

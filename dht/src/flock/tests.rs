@@ -128,6 +128,28 @@ fn packets_wait_longer_where_the_traffic_is_thin_and_never_shorter() {
 }
 
 #[test]
+fn near_the_least_size_the_flock_is_not_larger_than_it_should_be() {
+    assert_eq!([15, 16, 20, 23, 24, 50].map(aim), [15, 8, 16, 22, 24, 50]);
+    let directory = directory(&nodes(&params(), 200));
+    for target in [16u64, 18, 20, 23] {
+        let totals = Totals {
+            rate_mhz: target * 20_000,
+            ..directory.totals()
+        };
+        assert_eq!(u64::from(super::target(&params(), &totals)), target);
+        let size = |slot| Flock::with_totals(directory.clone(), &totals, slot).len();
+        let pools: f64 = (0..400)
+            .map(|slot| 12.0 * target as f64 / size(slot) as f64)
+            .sum();
+        assert!(
+            pools / 400.0 >= 12.0,
+            "{} packets at {target}",
+            pools / 400.0
+        );
+    }
+}
+
+#[test]
 fn slots_tile_time() {
     let params = params();
     let start = epoch::start_of(&params, 0);
