@@ -3,6 +3,9 @@
 //! If all nodes mixed all the time, the pool a packet meets would stay thin whatever the network's size. So duty rotates: node i
 //! is on duty in a slot iff its draw `H(seed ‖ slot ‖ short id)` lies below a threshold that grows with its weight. A small mesh
 //! has everyone on duty. Holds the draw and [`Flock`]; does not open links. SPEC.md §8.
+//!
+//! The rooms: `density` (how many are on duty, how long packets wait), `links` (who holds links to whom), `topology` (what routes
+//! see of both), `guarded` (what a leaf's routes see).
 
 use crate::{
     directory::{Directory, Totals},
@@ -12,50 +15,21 @@ use crate::{
 use mix::{ShortId, time::Moment};
 use std::sync::Arc;
 
+mod density;
+mod guarded;
+mod links;
 mod topology;
 
-/// At least this many nodes are on duty, if there are as many.
-pub const MIN_ON_DUTY: u32 = 16;
-/// Up to this many nodes, everyone is on duty all the time.
-pub const EVERYONE_UP_TO: u32 = 32;
-/// Packets a packet of the fast class should meet in the pool of a hop.
-pub const FAST_POOL: u64 = 12;
+pub use density::{
+    EVERYONE_UP_TO, FAST_POOL, MIN_ON_DUTY, SLOW_STRETCH, STRONG_POOL, STRONG_STRETCH, aim,
+    hop_delays, pool_milli, target, threshold,
+};
+pub use guarded::Guarded;
+pub use links::{ATTACHED, FULL_MESH_UP_TO, SUCCESSORS, drawn, is_leaf};
 
 /// The slot `now` lies in, counted from genesis.
 pub fn slot_at(params: &NetworkParams, now: Moment) -> u64 {
     now.as_millis().saturating_sub(params.genesis_ms) / params.slot_ms.max(1)
-}
-
-/// How many nodes should be on duty: as many as the traffic fills with [`FAST_POOL`] packets each, at least [`MIN_ON_DUTY`] and at
-/// most all.
-///
-/// A pool holds (arrivals per second) × (mean delay); all nodes together cause rate × hops arrivals.
-pub fn target(params: &NetworkParams, totals: &Totals) -> u32 {
-    if totals.mixes <= EVERYONE_UP_TO {
-        return totals.mixes;
-    }
-    let packet_hops = u128::from(totals.rate_mhz)
-        * u128::from(params.mixing_hops)
-        * u128::from(params.delay_ms[0]);
-    let filled = packet_hops / (1_000_000 * u128::from(FAST_POOL));
-    u32::try_from(filled)
-        .unwrap_or(u32::MAX)
-        .clamp(MIN_ON_DUTY, totals.mixes)
-}
-
-/// Node is on duty iff its draw lies below this, on the scale of 2⁶⁴: target × weight / total weight.
-pub fn threshold(weight: u8, totals: &Totals, target: u32) -> u128 {
-    const ALWAYS: u128 = 1 << 64;
-    if weight == 0 {
-        return 0;
-    }
-    if target >= totals.mixes {
-        return ALWAYS;
-    }
-    ((u128::from(target) * u128::from(weight)) << 64)
-        .checked_div(u128::from(totals.weight))
-        .unwrap_or(0)
-        .min(ALWAYS)
 }
 
 /// The draw of a node in a slot: the first 8 B of `derive("flock", seed ‖ slot ‖ short id)`, little-endian.
@@ -69,20 +43,34 @@ pub fn draw(seed: &[u8; 32], slot: u64, short: &ShortId) -> u64 {
     u64::from_le_bytes(head)
 }
 
-/// Who is on duty in one slot. Also a `Topology` that offers only those as mixing hops.
+/// When a slot begins.
+pub fn slot_start(params: &NetworkParams, slot: u64) -> Moment {
+    let since = slot.saturating_mul(params.slot_ms.max(1));
+    Moment::from_millis(params.genesis_ms.saturating_add(since))
+}
+
+/// Who is on duty in one slot, and their links. Also a `Topology` that offers only those nodes as mixing hops and only those
+/// links.
 #[derive(Clone, Debug)]
 pub struct Flock {
     directory: Arc<Directory>,
     slot: u64,
     /// Directory indices, ascending.
     members: Vec<u32>,
+    links: links::Links,
 }
 
 impl Flock {
-    /// Draws the flock of a slot. One hash per mixing node; keep the result for the slot.
+    /// Draws the flock of a slot by the directory's own totals. One hash per mixing node, and one per node on duty above
+    /// [`FULL_MESH_UP_TO`]; keep the result for the slot.
     pub fn new(directory: Arc<Directory>, slot: u64) -> Self {
         let totals = directory.totals();
-        let target = target(directory.params(), &totals);
+        Self::with_totals(directory, &totals, slot)
+    }
+
+    /// Draws the flock of a slot by given totals, say those of the epoch before. All must use the same ones.
+    pub fn with_totals(directory: Arc<Directory>, totals: &Totals, slot: u64) -> Self {
+        let target = target(directory.params(), totals);
         let seed = directory.header().seed;
         let (mut members, mut rest) = (Vec::new(), Vec::new());
         for &i in directory.mixes_indices() {
@@ -93,13 +81,13 @@ impl Flock {
                 entry.capability().weight(),
                 draw(&seed, slot, &entry.short()),
             );
-            if u128::from(draw) < threshold(weight, &totals, target) {
+            if u128::from(draw) < threshold(weight, totals, target) {
                 members.push(i);
             } else {
                 rest.push((draw, weight, i));
             }
         }
-        let floor = MIN_ON_DUTY.min(totals.mixes) as usize;
+        let floor = MIN_ON_DUTY.min(directory.mixes_indices().len() as u32) as usize;
         if members.len() < floor {
             // The draw fell short: the next in line by draw over weight, compared without division.
             rest.sort_by(|a, b| {
@@ -112,10 +100,12 @@ impl Flock {
             members.extend(rest.iter().take(floor - members.len()).map(|(.., i)| *i));
             members.sort_unstable();
         }
+        let links = links::Links::new(&directory, slot, &members);
         Self {
             directory,
             slot,
             members,
+            links,
         }
     }
 

@@ -74,6 +74,16 @@ impl Cell {
         (prefix & !mask == 0).then_some(Self { bits, prefix })
     }
 
+    /// How many bits of the prefix count.
+    pub fn bits(self) -> u8 {
+        self.bits
+    }
+
+    /// The prefix; its unused low bits are zero.
+    pub fn prefix(self) -> u16 {
+        self.prefix
+    }
+
     /// Whether a position lies in this cell.
     pub fn contains(&self, position: &Position) -> bool {
         let head = u16::from_be_bytes([position.0[0], position.0[1]]);

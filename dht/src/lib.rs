@@ -17,7 +17,8 @@
 //! | [`id`], [`epoch`] | names, coordinates, windows of time: pure functions |
 //! | [`descriptor`], [`beat`] | the two signed records, and the leaf they make |
 //! | [`merkle`], [`directory`] | the sorted set of an epoch, its root, proofs, mailbox placement |
-//! | [`flock`] | who is on duty in a slot |
+//! | [`flock`] | who is on duty in a slot, and who holds links to whom |
+//! | [`cell`] | how the ring divides when it outgrows one directory |
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
 //! | [`reconcile`] | how two nodes find out in what their sets differ |
 //! | [`pki`] | the state machine over all of it |
@@ -28,6 +29,7 @@
 pub mod beat;
 mod bucket;
 pub mod bundle;
+pub mod cell;
 pub mod counters;
 pub mod descriptor;
 pub mod directory;

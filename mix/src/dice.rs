@@ -4,7 +4,11 @@ use rand_core::Rng;
 
 /// Uniform in `0..n`, without bias; zero if `n` is zero.
 pub(crate) fn below(n: usize, rng: &mut impl Rng) -> usize {
-    let n = n as u64;
+    below_u64(n as u64, rng) as usize
+}
+
+/// [`below`] for counts that a `usize` need not hold.
+pub(crate) fn below_u64(n: u64, rng: &mut impl Rng) -> u64 {
     if n < 2 {
         return 0;
     }
@@ -13,7 +17,7 @@ pub(crate) fn below(n: usize, rng: &mut impl Rng) -> usize {
     loop {
         let draw = rng.next_u64();
         if draw <= u64::MAX - ragged {
-            return (draw % n) as usize;
+            return draw % n;
         }
     }
 }

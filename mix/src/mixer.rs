@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::replay::Seen;
 use crate::sphinx::batch::Outcome;
 use crate::sphinx::{Class, Packet, Peeled, ReplayTag};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 mod config;
 mod event;
@@ -124,6 +124,11 @@ impl Mixer {
     pub fn send(&mut self, _now: Moment, first: ShortId, packet: Packet) {
         self.counters.sent += 1;
         self.queue_transmit(first, packet);
+    }
+
+    /// Mean delay per hop of each class from now on; packets that wait already keep their moment.
+    pub fn set_delays(&mut self, delays: [Span; 3]) {
+        self.config.delays = delays;
     }
 
     /// Lets a packet that answers another one (a crossover) wait like the packets it hides among: S and one exponential delay

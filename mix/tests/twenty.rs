@@ -31,7 +31,7 @@ impl Topology for Directory {
     fn mix(&self, index: usize) -> MixRef {
         MixRef {
             hop: self.0[index],
-            subnet: index as u32,
+            subnet: Some(index as u32),
             weight: 1,
         }
     }

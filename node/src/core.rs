@@ -10,13 +10,16 @@
 //! Nothing that needs a write takes effect before [`Core::handle_durable`] names its commit. The
 //! same object runs in the driver over real sockets and in `sim` in virtual time.
 //!
-//! The rooms: `upkeep` (epoch keys, beats, readiness), `outbox` (the payload stream), `fetch` (the
-//! fetch stream and its answers), `people` (contacts, hellos, conversations, messages), `journal`
+//! The rooms: `upkeep` (epoch keys, beats, readiness), `mesh` (whom we hold links to, and routes over
+//! them), `guards` (a leaf's first hops), `outbox` (the payload stream), `fetch` (the fetch stream and
+//! its answers), `people` (contacts, hellos, conversations, messages), `journal`
 //! (what must be durable first), `records` (what is written), `views` (what users see).
 
 mod fetch;
+mod guards;
 pub mod identity;
 mod journal;
+mod mesh;
 mod outbox;
 mod people;
 pub(crate) mod records;
@@ -27,7 +30,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use dht::directory::Directory;
-use dht::flock::Flock;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
 use dht::pki::{Caps, Pki, SyncRequest};
@@ -102,6 +104,8 @@ pub struct Core<B: Backend> {
     short: ShortId,
     identity: Identity,
     rng: ChaCha20Rng,
+    /// For keys and beats alone: what others see of our records does not depend on what we send.
+    key_rng: ChaCha20Rng,
     backend: B,
     vault: Vault,
     mixer: Mixer,
@@ -124,7 +128,7 @@ pub struct Core<B: Backend> {
     counters: Counters,
     pool: PoolMeter,
     next_tick: Moment,
-    flock: Option<Arc<Flock>>,
+    mesh: mesh::Mesh,
     /// Keys of the head records of this epoch and the next.
     heads: [[u8; 32]; 2],
 }
@@ -223,6 +227,7 @@ impl<B: Backend> Core<B> {
             Caps::default(),
             ChaCha20Rng::from_rng(&mut rng),
         );
+        let key_rng = ChaCha20Rng::from_rng(&mut rng);
         let mut core = Self {
             network,
             me,
@@ -249,14 +254,21 @@ impl<B: Backend> Core<B> {
             counters: Counters::default(),
             pool: PoolMeter::default(),
             next_tick: now,
-            flock: None,
+            mesh: mesh::Mesh::default(),
             heads: [[0; 32]; 2],
             config,
             rng,
+            key_rng,
         };
         core.load_people(now)?;
         core.load_keys(stored, now)?;
         Ok(core)
+    }
+
+    /// Draws routes and all else about packets from another generator: for simulations that ask what
+    /// depends on the routes drawn.
+    pub fn set_packet_dice(&mut self, rng: ChaCha20Rng) {
+        self.rng = rng;
     }
 
     /// A packet came over a link.
@@ -524,22 +536,6 @@ impl<B: Backend> Core<B> {
     /// The directory to route by now.
     fn directory(&mut self, now: Moment) -> Option<Arc<Directory>> {
         self.pki.directory(self.epoch(now))
-    }
-
-    /// Who is on duty now: the mixing hops of our routes.
-    fn flock(&mut self, now: Moment) -> Option<Arc<Flock>> {
-        let directory = self.directory(now)?;
-        let slot = dht::flock::slot_at(&self.config.params, now);
-        let known = self
-            .flock
-            .as_ref()
-            .filter(|flock| flock.slot() == slot && Arc::ptr_eq(flock.directory(), &directory));
-        if let Some(flock) = known {
-            return Some(flock.clone());
-        }
-        let flock = Arc::new(Flock::new(directory, slot));
-        self.flock = Some(flock.clone());
-        Some(flock)
     }
 
     fn tell(&mut self, event: Event) {

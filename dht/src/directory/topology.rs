@@ -12,10 +12,15 @@ impl Directory {
         let entry = &self.entries[index as usize];
         MixRef {
             hop: entry.hop(),
-            subnet: entry.subnet(),
+            subnet: shared_subnet(entry),
             weight: entry.capability.weight(),
         }
     }
+}
+
+/// The subnet that a node may share with others. One that states none is alone: it must not keep all others like it out of a path.
+fn shared_subnet(entry: &super::Entry) -> Option<u32> {
+    Some(entry.subnet()).filter(|tag| *tag != 0)
 }
 
 impl Topology for Directory {
@@ -34,5 +39,9 @@ impl Topology for Directory {
 
     fn hop_of(&self, id: &ShortId) -> Option<Hop> {
         self.by_short(id).map(super::Entry::hop)
+    }
+
+    fn subnet_of(&self, id: &ShortId) -> Option<u32> {
+        self.by_short(id).and_then(shared_subnet)
     }
 }

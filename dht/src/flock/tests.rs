@@ -91,6 +91,12 @@ fn the_target_follows_the_traffic_and_stays_in_bounds() {
     };
     // 1,000 nodes at 1 packet/s, 3 hops of 0.2 s, 12 in the pool: 50 on duty.
     assert_eq!(target(&params, &totals(1_000, 1_000_000)), 50);
+    // Strong packets want 24 where fast ones want 12: with equal delays, half as many pools.
+    let hasty = NetworkParams {
+        delay_ms: [200, 200, 10_000],
+        ..(*params).clone()
+    };
+    assert_eq!(target(&hasty, &totals(1_000, 1_000_000)), 25);
     assert_eq!(target(&params, &totals(1_000, 0)), MIN_ON_DUTY);
     assert_eq!(target(&params, &totals(1_000, u64::MAX)), 1_000);
     assert_eq!(target(&params, &totals(20, 0)), 20);
@@ -100,10 +106,55 @@ fn the_target_follows_the_traffic_and_stays_in_bounds() {
 }
 
 #[test]
+fn packets_wait_longer_where_the_traffic_is_thin_and_never_shorter() {
+    let params = NetworkParams::testnet();
+    let totals = |mixes: u32, rate_mhz: u64| Totals {
+        mixes,
+        weight: u64::from(mixes),
+        rate_mhz,
+    };
+    let waits =
+        |mixes, rate| hop_delays(&params, &totals(mixes, rate)).map(|span| span.as_millis());
+    // Dense: 50 on duty get 3,000 packets/s together, 24 of them in 0.4 s.
+    assert_eq!(waits(1_000, 1_000_000), [200, 1_000, 10_000]);
+    // Sixteen on duty, 8 packets/s each: 24 in 3 s.
+    assert_eq!(waits(1_000, 42_667), [200, 2_999, 10_000]);
+    // 1 packet/s each: 24 s would be right.
+    assert_eq!(waits(1_000, 5_334), [200, 4_000, 23_997]);
+    assert_eq!(waits(1_000, 1), [200, 4_000, 60_000]);
+    assert_eq!(waits(1_000, 0), [200, 4_000, 60_000]);
+    let pool = |mean| pool_milli(&params, &totals(1_000, 42_667), 16, mean);
+    assert_eq!(pool(Span::from_millis(2_999)), 23_992);
+}
+
+#[test]
+fn near_the_least_size_the_flock_is_not_larger_than_it_should_be() {
+    assert_eq!([15, 16, 20, 23, 24, 50].map(aim), [15, 8, 16, 22, 24, 50]);
+    let directory = directory(&nodes(&params(), 200));
+    for target in [16u64, 18, 20, 23] {
+        let totals = Totals {
+            rate_mhz: target * 20_000,
+            ..directory.totals()
+        };
+        assert_eq!(u64::from(super::target(&params(), &totals)), target);
+        let size = |slot| Flock::with_totals(directory.clone(), &totals, slot).len();
+        let pools: f64 = (0..400)
+            .map(|slot| 12.0 * target as f64 / size(slot) as f64)
+            .sum();
+        assert!(
+            pools / 400.0 >= 12.0,
+            "{} packets at {target}",
+            pools / 400.0
+        );
+    }
+}
+
+#[test]
 fn slots_tile_time() {
     let params = params();
     let start = epoch::start_of(&params, 0);
     assert_eq!(slot_at(&params, start), 0);
+    assert_eq!(slot_at(&params, slot_start(&params, 77)), 77);
     assert_eq!(
         slot_at(&params, start + Span::from_millis(params.slot_ms)),
         1
@@ -120,6 +171,11 @@ fn routes_over_the_flock_use_only_its_members() {
     let all = nodes(&params(), 60);
     let flock = Flock::new(directory(&all), 3);
     let mut rng = rng(4);
+    let sender = all
+        .iter()
+        .rev()
+        .find(|node| flock.has(&node.short()))
+        .unwrap();
     let off_duty = all.iter().find(|node| !flock.has(&node.short())).unwrap();
     for i in 0..flock.mixes() {
         assert_eq!(flock.index_of(&flock.mix(i).hop.id), Some(i));
@@ -129,7 +185,7 @@ fn routes_over_the_flock_use_only_its_members() {
             &flock,
             3,
             &off_duty.short(),
-            all[0].short(),
+            sender.short(),
             6,
             false,
             &mut rng,

@@ -37,8 +37,13 @@ impl Progress {
 
     /// One step further.
     pub(crate) fn step(&self) {
+        self.step_by(1);
+    }
+
+    /// So many steps further.
+    pub(crate) fn step_by(&self, steps: u64) {
         if let Some(bar) = &self.bar {
-            bar.inc(1);
+            bar.inc(steps);
         }
     }
 

@@ -202,37 +202,6 @@ impl<B: Backend> Core<B> {
         None
     }
 
-    /// A route drawn without regard to our own links, as a reply takes it: its `from` is the holder
-    /// that will answer, which must not be a mixing hop of its own packet any more than we of ours.
-    pub(super) fn draw(
-        &mut self,
-        now: Moment,
-        from: ShortId,
-        to: &ShortId,
-        class: Class,
-    ) -> Option<Vec<Hop>> {
-        let flock = self.flock(now)?;
-        let params = &self.config.params;
-        let hops = match class {
-            Class::Strong => params.strong_hops,
-            Class::Fast | Class::Slow => params.mixing_hops,
-        };
-        // A holder that answers is one of our live peers, and the route counts only those besides it.
-        let min_live = params
-            .min_live
-            .saturating_sub(u32::from(from != self.short));
-        mix::route::draw(
-            flock.as_ref(),
-            usize::from(hops),
-            to,
-            from,
-            usize::try_from(min_live).unwrap_or(usize::MAX),
-            params.subnet_rule,
-            &mut self.rng,
-        )
-        .ok()
-    }
-
     /// A deposit nobody will ever fetch, alike in everything that can be seen.
     fn send_cover(&mut self, now: Moment, slow: bool) -> Option<()> {
         let mut seed = [0; 32];

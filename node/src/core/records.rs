@@ -11,6 +11,7 @@ use crate::view::{MessageState, MessageView, Step};
 pub(super) mod key {
     pub(crate) const IDENTITY: &str = "identity";
     pub(crate) const PKI: &str = "pki";
+    pub(crate) const GUARDS: &str = "guards";
     pub(crate) const ADDRESS: &str = "address/";
     pub(crate) const CONTACT: &str = "contact/";
     pub(crate) const CONVERSATION: &str = "conversation/";

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use dht::beat::{Beat, BeatFields};
 use dht::descriptor::{Capability, Descriptor, DescriptorFields};
-use dht::id::NodeId;
 use dht::pki::OwnRecord;
 use mix::route::Topology;
 use mix::time::Moment;
@@ -22,8 +21,6 @@ use super::{Core, StoredKey, Then};
 use crate::error::{Error, ErrorKind};
 use crate::view::Event;
 
-/// Links a node keeps at most; above, a sparser graph takes over.
-const MAX_LINKS: usize = 256;
 /// A descriptor is renewed when less than this part of its life is left.
 const RENEW: u64 = 4;
 /// How long a descriptor is valid, Unix ms.
@@ -146,6 +143,9 @@ impl<B: Backend> Core<B> {
                 }
             }
         }
+        if let Some((_, bytes)) = self.read_state(key::GUARDS)?.into_iter().next() {
+            self.mesh.guards = super::guards::Guards::from_bytes(&bytes);
+        }
         if let Some((_, bytes)) = self.read_state(key::PKI)?.into_iter().next() {
             // A cache: what can't be read is learned again.
             let _ = self.pki.restore(now, &bytes);
@@ -203,7 +203,7 @@ impl<B: Backend> Core<B> {
         let due = match self.keys.planned {
             Some((epoch, due)) if epoch == next => due,
             _ => {
-                let due = dht::epoch::beat_due(&self.config.params, next, &mut self.rng);
+                let due = dht::epoch::beat_due(&self.config.params, next, &mut self.key_rng);
                 self.keys.planned = Some((next, due));
                 due
             }
@@ -222,7 +222,7 @@ impl<B: Backend> Core<B> {
         }
         let params = &self.config.params;
         let window = dht::epoch::key_window(params, epoch);
-        let secret = MixSecret::random(&mut self.rng);
+        let secret = MixSecret::random(&mut self.key_rng);
         let epoch_key = EpochKey {
             epoch,
             usable_from: window.from.min(now),
@@ -323,30 +323,6 @@ impl<B: Backend> Core<B> {
         self.delete_state(&beat_key(epoch));
     }
 
-    /// Everyone in this epoch's and the next one's directory, as far as it may be dialled.
-    fn want_links(&mut self, now: Moment) {
-        let epoch = self.epoch(now);
-        if !self.pki.changed() {
-            return;
-        }
-        let mut wanted: BTreeMap<NodeId, Vec<Vec<u8>>> = BTreeMap::new();
-        for directory in [epoch, epoch + 1]
-            .map(|e| self.pki.directory(e))
-            .into_iter()
-            .flatten()
-        {
-            for entry in directory.nodes() {
-                let node = entry.node();
-                if node != self.me && wanted.len() < MAX_LINKS {
-                    wanted
-                        .entry(node)
-                        .or_insert_with(|| entry.addresses().to_vec());
-                }
-            }
-        }
-        self.wanted = Some(wanted.into_iter().collect());
-    }
-
     /// Looks whether messages can flow, and tells when that changed.
     pub(super) fn look(&mut self, now: Moment) {
         let epoch = self.epoch(now);
@@ -367,13 +343,13 @@ impl<B: Backend> Core<B> {
         if !known {
             reasons.push("pki_stale".to_owned());
         }
-        let need = usize::try_from(self.config.params.min_live).unwrap_or(usize::MAX);
-        let live = directory.as_ref().map_or(0, |all| {
-            self.links
-                .iter()
-                .filter(|link| all.index_of(link).is_some())
-                .count()
-        });
+        let (live, need) = match &directory {
+            Some(directory) => self.live_links(now, directory),
+            None => (
+                0,
+                usize::try_from(self.config.params.min_live).unwrap_or(usize::MAX),
+            ),
+        };
         if live < need {
             reasons.push(format!("too_few_mixes({live}/{need})"));
         }

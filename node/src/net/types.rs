@@ -85,8 +85,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 300,
-            inbound: 240,
+            connections: 640,
+            inbound: 512,
             high_water: 200,
             frames_per_s: 400,
             frame_burst: 800,

@@ -5,6 +5,7 @@
 
 mod chat;
 mod first_light;
+mod routes;
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,7 @@ use crate::cli::progress::Progress;
 use crate::error::Error;
 
 /// Every scenario, in the order of `murmur sim --list`.
-pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight, &chat::Chat];
+pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight, &chat::Chat, &routes::Routes];
 
 /// A named claim.
 pub(crate) trait Scenario: Sync {
@@ -102,6 +103,17 @@ impl Outcome {
             name,
             want: text(&want),
             is: text(&is),
+            met,
+        });
+    }
+
+    /// Wants something that is no exact figure: what is wanted in words, what is, and whether that will do.
+    pub fn holds(&mut self, name: &'static str, want: String, is: impl Into<Value>, met: bool) {
+        let is = text(&is.into());
+        self.targets.push(Target {
+            name,
+            want,
+            is,
             met,
         });
     }

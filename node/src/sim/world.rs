@@ -59,6 +59,8 @@ pub struct WorldConfig {
     pub link: LinkModel,
     /// How long a disk takes to make a commit durable, at least; at most twice that.
     pub sync: Span,
+    /// Not 0: nodes draw routes and all else about packets from other dice than the seed's own.
+    pub route_dice: u64,
 }
 
 impl WorldConfig {
@@ -72,6 +74,7 @@ impl WorldConfig {
             profile: Profile::Balanced,
             link: LinkModel::default(),
             sync: Span::from_millis(5),
+            route_dice: 0,
         }
     }
 }
@@ -104,6 +107,12 @@ pub struct World {
     sent: BTreeSet<[u8; 16]>,
     /// Whether some role replays packets, so that acceptances are watched.
     watched: bool,
+    /// Every lookup: when, whose, of what.
+    asked: Vec<(Moment, usize, [u8; 32])>,
+    /// Every dial: when, whose, to whom.
+    dialled: Vec<(Moment, usize, usize)>,
+    /// Keys that some node has served.
+    offered: BTreeSet<[u8; 32]>,
 }
 
 impl std::fmt::Debug for World {
@@ -142,6 +151,9 @@ impl World {
             trace: blake3::Hasher::new(),
             sent: BTreeSet::new(),
             watched: false,
+            asked: Vec::new(),
+            dialled: Vec::new(),
+            offered: BTreeSet::new(),
         }
     }
 
@@ -179,6 +191,31 @@ impl World {
     #[must_use]
     pub fn digest(&self) -> String {
         self.trace.finalize().to_hex().to_string()
+    }
+
+    /// Every lookup so far: when, by which node, of which key.
+    #[must_use]
+    pub fn asked(&self) -> &[(Moment, usize, [u8; 32])] {
+        &self.asked
+    }
+
+    /// Every dial so far: when, by which node, to which.
+    #[must_use]
+    pub fn dialled(&self) -> &[(Moment, usize, usize)] {
+        &self.dialled
+    }
+
+    /// Lookups of anything but the head of an epoch or a page of a directory that somebody served.
+    #[must_use]
+    pub fn strange_lookups(&self) -> u64 {
+        let params = &self.config.params;
+        let (network, last) = (params.id(), dht::epoch::epoch_at(params, self.now) + 1);
+        let heads: BTreeSet<[u8; 32]> = (0..=last)
+            .map(|epoch| dht::pki::head_key(&network, epoch))
+            .collect();
+        let known = |key: &[u8; 32]| heads.contains(key) || self.offered.contains(key);
+        let strange = self.asked.iter().filter(|(_, _, key)| !known(key));
+        u64::try_from(strange.count()).unwrap_or(u64::MAX)
     }
 
     /// Lets time pass until `end`.
@@ -267,6 +304,7 @@ impl World {
             let lookups: Vec<_> = std::iter::from_fn(|| core.poll_lookup()).collect();
             let requests: Vec<_> = std::iter::from_fn(|| core.poll_sync()).collect();
             while let Some((key, value, keep)) = core.poll_serve() {
+                self.offered.insert(key);
                 node.served.insert(key, (value, now + keep));
             }
             let links = core.poll_links();

@@ -76,6 +76,7 @@ impl World {
     /// A core looks something up: whoever serves it is found, in random order.
     pub(super) fn look_up(&mut self, index: usize, lookup: Lookup) {
         self.metrics.lookups.0 += 1;
+        self.asked.push((self.now, index, lookup.key));
         let to = self.life_of(index);
         let most = if lookup.many { MANY } else { 1 };
         let mut values: Vec<Vec<u8>> = Vec::new();

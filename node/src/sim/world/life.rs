@@ -35,12 +35,8 @@ impl World {
             return Ok(());
         }
         node.lives += 1;
-        let mut rng = stream(
-            seed,
-            "node",
-            u64::try_from(index).unwrap_or(u64::MAX),
-            node.lives,
-        );
+        let number = u64::try_from(index).unwrap_or(u64::MAX);
+        let mut rng = stream(seed, "node", number, node.lives);
         let backend = node.disk.backend();
         let vault = Vault::new(node.vault_key);
         let identity = Identity::load_or_create(&backend, &vault, &mut rng)?;
@@ -55,6 +51,11 @@ impl World {
         let id = identity.node_id();
         let stored = node.disk.load_keys();
         let mut core = Core::open(config, identity, backend, vault, stored, self.now, rng)?;
+        if self.config.route_dice != 0 {
+            let life = node.lives;
+            let dice = self.config.route_dice;
+            core.set_packet_dice(stream(seed, &format!("routes {dice}"), number, life));
+        }
         core.handle_listen(self.now, vec![multiaddr(index)]);
         node.address = core.addresses().first().map(|own| own.address.clone());
         node.id = Some(id);

@@ -56,6 +56,7 @@ impl World {
     }
 
     pub(super) fn dial(&mut self, index: usize, peer: usize, after: Span) {
+        self.dialled.push((self.now, index, peer));
         if !self.nodes[peer].runs() {
             return;
         }
