@@ -38,6 +38,7 @@ pub mod net;
 pub mod network;
 pub mod page;
 pub mod pki;
+pub mod vrf;
 mod wire;
 
 #[doc = include_str!("../SPEC.md")]
