@@ -19,17 +19,24 @@
 //! | [`merkle`], [`directory`] | the sorted set of an epoch, its root, proofs, mailbox placement |
 //! | [`flock`] | who is on duty in a slot |
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
+//! | [`weights`], [`bans`] | what an epoch grants a node, and who is kept out: public rules |
+//! | [`vrf`], [`committee`], [`certificate`] | who witnesses a set, and how anyone checks that they did |
+//! | [`fault`] | proofs that a node lied, which need no trust in who brings them |
 //! | [`pki`] | the state machine over all of it |
 //! | [`counters`] | what became of strangers' bytes |
 //!
 //! [`spec`] gives every byte.
 
+pub mod bans;
 pub mod beat;
 pub mod bundle;
+pub mod certificate;
+pub mod committee;
 pub mod counters;
 pub mod descriptor;
 pub mod directory;
 pub mod epoch;
+pub mod fault;
 pub mod flock;
 pub mod id;
 pub mod merkle;
@@ -39,6 +46,7 @@ pub mod network;
 pub mod page;
 pub mod pki;
 pub mod vrf;
+pub mod weights;
 mod wire;
 
 #[doc = include_str!("../SPEC.md")]

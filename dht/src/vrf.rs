@@ -37,10 +37,7 @@ impl VrfSecret {
     /// The VRF key that belongs to an identity.
     pub fn of_identity(identity: &SigningKey) -> Self {
         let secret = Zeroizing::new(identity.to_bytes());
-        let wide = Zeroizing::new(derive_wide(
-            "murmuration/v1/vrf-key",
-            &[secret.as_slice()],
-        ));
+        let wide = Zeroizing::new(derive_wide("murmuration/v1/vrf-key", &[secret.as_slice()]));
         // Zero with probability 2⁻²⁵², and then everyone refuses the public half.
         let scalar = Scalar::from_bytes_mod_order_wide(&wide);
         let point = RistrettoPoint::mul_base(&scalar);

@@ -16,7 +16,11 @@ fn a_proof_holds_for_its_key_and_input_only() {
     assert_eq!(output, proof.output_unchecked());
     assert_eq!(proof.verify(&two.public(), &[7; 32]), None);
     assert_eq!(proof.verify(&one.public(), &[8; 32]), None);
-    assert_eq!(one.prove(&[7; 32]), proof, "a restored node proves the same");
+    assert_eq!(
+        one.prove(&[7; 32]),
+        proof,
+        "a restored node proves the same"
+    );
     assert_ne!(one.prove(&[8; 32]).output_unchecked(), output);
     assert_ne!(two.prove(&[7; 32]).output_unchecked(), output);
 }
@@ -74,7 +78,10 @@ fn a_gamma_of_another_exponent_is_refused() {
 #[test]
 fn unusable_keys_are_refused() {
     assert!(VrfPublic::from_bytes(&[0; 32]).is_none(), "the identity");
-    assert!(VrfPublic::from_bytes(&[0xff; 32]).is_none(), "not canonical");
+    assert!(
+        VrfPublic::from_bytes(&[0xff; 32]).is_none(),
+        "not canonical"
+    );
     let public = secret(1).public();
     assert_eq!(VrfPublic::from_bytes(&public.to_bytes()), Some(public));
 }
