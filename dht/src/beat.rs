@@ -6,7 +6,8 @@
 use crate::{
     counters::DropReason,
     descriptor::{Capability, Descriptor, VERSION, signed_message, verify_strict},
-    id::{NodeId, short_id},
+    id::{NodeId, derive, short_id},
+    weights::Standing,
     wire::Reader,
 };
 use core::fmt;
@@ -144,6 +145,11 @@ impl Beat {
         &self.bytes
     }
 
+    /// `derive("beat-hash", signed part)`: what a receipt names.
+    pub fn hash(&self) -> [u8; 32] {
+        derive("murmuration/v1/beat-hash", &[self.body()])
+    }
+
     /// The signed part. Two beats of one id and epoch equivocate iff these differ.
     pub(crate) fn body(&self) -> &[u8] {
         &self.bytes[..BODY_LEN]
@@ -208,19 +214,19 @@ pub struct Leaf {
     pub short: ShortId,
     /// Mix key of the epoch.
     pub mix_key: [u8; 32],
-    /// Effective weight and holding: what both descriptor and beat grant. Its weight is byte 48 of the leaf, its flag byte 49.
-    pub capability: Capability,
+    /// Effective weight, holding and age: bytes 48 and 49.
+    pub standing: Standing,
     /// [`Descriptor::hash`].
     pub descriptor_hash: [u8; 32],
 }
 
 impl Leaf {
-    /// The leaf of a descriptor and a beat of one node.
-    pub fn of(descriptor: &Descriptor, beat: &Beat) -> Self {
+    /// The leaf of a descriptor and a beat of one node, and what the epoch grants it.
+    pub fn of(descriptor: &Descriptor, beat: &Beat, standing: Standing) -> Self {
         Self {
             short: beat.short,
             mix_key: beat.fields.mix_key,
-            capability: descriptor.fields().capability.and(beat.fields.capability),
+            standing,
             descriptor_hash: descriptor.hash(),
         }
     }
@@ -230,8 +236,7 @@ impl Leaf {
         let mut out = [0; LEAF_LEN];
         out[..16].copy_from_slice(&self.short.0);
         out[16..48].copy_from_slice(&self.mix_key);
-        out[48] = self.capability.weight();
-        out[49] = u8::from(self.capability.holder());
+        out[48..50].copy_from_slice(&self.standing.to_bytes());
         out[50..].copy_from_slice(&self.descriptor_hash);
         out
     }
@@ -241,17 +246,10 @@ impl Leaf {
         let mut reader = Reader::new(bytes);
         let short = ShortId(reader.array()?);
         let mix_key = reader.array()?;
-        let weight = reader.u8()?;
-        let holder = match reader.u8()? {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
-        let capability = Capability::new(weight, holder)?;
         Some(Self {
             short,
             mix_key,
-            capability,
+            standing: Standing::from_bytes(reader.array()?)?,
             descriptor_hash: reader.array()?,
         })
     }

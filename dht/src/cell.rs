@@ -3,7 +3,7 @@
 //! A cell is everything with a prefix of the ring (see [`Cell`]). It has a directory, a committee and certificates of its own, so
 //! what a node pays for the records of others stops growing with the network. A division is for ever: cells only ever split in
 //! two, so a node knows its cell from its position and nobody is ever moved about. Holds the partition, the rule by which a cell
-//! splits, and the proof that a node belongs to a cell. Pure functions of bytes; running several cells is for later. SPEC.md §14.
+//! splits, and the proof that a node belongs to a cell. Pure functions of bytes; running several cells is for later. SPEC.md §22.
 
 use crate::{
     beat::{LEAF_LEN, Leaf},

@@ -75,6 +75,14 @@ impl Capability {
         }
     }
 
+    /// The same weight, holding nothing.
+    pub fn without_holding(self) -> Self {
+        Self {
+            holder: false,
+            ..self
+        }
+    }
+
     /// The wire byte.
     pub fn to_byte(self) -> u8 {
         self.weight | u8::from(self.holder) << 4
@@ -99,7 +107,7 @@ pub struct DescriptorFields {
     pub capability: Capability,
     /// Tag of the subnet (/16, v6 /32) the node says it lives in; zero if it doesn't say.
     pub subnet: u32,
-    /// VRF key; carried, not used before certificates exist.
+    /// VRF key, by which the node witnesses; see [`crate::vrf`]. One that is not usable only keeps it from being a witness.
     pub vrf_key: [u8; 32],
     /// Admission proof, at most 48 B; carried, empty for now.
     pub admission: Vec<u8>,

@@ -4,20 +4,28 @@
 //! records that were verified before; collecting and checking them is `pki`'s job. SPEC.md §6 and §7.
 
 use crate::{
+    bans::Bans,
     beat::{Beat, Leaf},
+    committee::Candidates,
     descriptor::{Capability, Descriptor},
     epoch,
-    id::{Cell, NodeId, Position, derive, short_id},
+    id::{Cell, NodeId, Position, short_id},
     merkle,
     network::NetworkParams,
+    weights::Standing,
 };
-use mix::{Hop, NetworkId, ShortId};
+use mix::{Hop, ShortId};
 use std::sync::Arc;
 
+mod basis;
 mod header;
+mod proof;
 mod topology;
 
+pub use basis::Basis;
 pub use header::Header;
+pub(crate) use proof::order_key;
+pub use proof::{Absence, Inclusion, MAX_INCLUSION_LEN};
 
 /// One node in a directory.
 #[derive(Clone, Debug)]
@@ -25,7 +33,7 @@ pub struct Entry {
     node: NodeId,
     short: ShortId,
     position: Position,
-    capability: Capability,
+    standing: Standing,
     descriptor: Arc<Descriptor>,
     beat: Arc<Beat>,
 }
@@ -43,9 +51,13 @@ impl Entry {
     pub fn position(&self) -> &Position {
         &self.position
     }
-    /// Effective weight and holding: what descriptor and beat both grant.
+    /// Effective weight and holding: what descriptor and beat both say, and the rules of the epoch leave of it.
     pub fn capability(&self) -> Capability {
-        self.capability
+        self.standing.capability
+    }
+    /// Effective weight, holding and age.
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
     /// Subnet tag.
     pub fn subnet(&self) -> u32 {
@@ -65,7 +77,7 @@ impl Entry {
     }
     /// Its leaf.
     pub fn leaf(&self) -> Leaf {
-        Leaf::of(&self.descriptor, &self.beat)
+        Leaf::of(&self.descriptor, &self.beat, self.standing)
     }
     /// It as the hop of a packet.
     pub fn hop(&self) -> Hop {
@@ -100,10 +112,13 @@ pub struct Directory {
     by_node: Vec<(NodeId, u32)>,
     mixes: Vec<u32>,
     totals: Totals,
+    bans: Bans,
+    next: Candidates,
 }
 
 impl Directory {
-    /// Sorts verified records and commits to them. The order of `records` doesn't matter.
+    /// Sorts verified records and commits to them: union mode, where nothing but the records counts. The order of `records`
+    /// doesn't matter.
     ///
     /// Pairs that don't belong together, to this epoch or whose descriptor covers no part of it are left out. If one node comes
     /// twice, its highest descriptor and then its lowest beat are taken.
@@ -117,44 +132,42 @@ impl Directory {
         D: Into<Arc<Descriptor>>,
         B: Into<Arc<Beat>>,
     {
-        let network = params.id();
-        let genesis_seed = params.genesis_seed();
-        let (from, until) = (epoch::start_of(params, epoch), epoch::end_of(params, epoch));
-        let mut sorted: Vec<_> = records
-            .into_iter()
-            .map(|(descriptor, beat)| (descriptor.into(), beat.into()))
-            .filter(|(descriptor, beat): &(Arc<Descriptor>, Arc<Beat>)| {
-                beat.epoch() == epoch
-                    && descriptor.covers(from, until)
-                    && short_id(&network, &descriptor.id()) == beat.short_id()
-            })
-            .map(|(descriptor, beat)| {
-                (
-                    derive("murmuration/v1/order", &[&seed, &beat.short_id().0]),
-                    descriptor,
-                    beat,
-                )
-            })
-            .collect();
-        sorted.sort_by(|(a, a_descriptor, a_beat), (b, b_descriptor, b_beat)| {
-            let seq = (a_descriptor.fields().seq, b_descriptor.fields().seq);
-            a.cmp(b)
-                .then_with(|| seq.1.cmp(&seq.0))
-                .then_with(|| a_descriptor.hash().cmp(&b_descriptor.hash()))
-                .then_with(|| a_beat.body().cmp(b_beat.body()))
-        });
-        sorted.dedup_by_key(|(order, ..)| *order);
+        let entries = sorted(params, epoch, &seed, records, &Bans::default());
+        Self::of_sorted(params, epoch, seed, entries)
+    }
 
-        let entries: Vec<_> = sorted
-            .into_iter()
-            .map(|(_, descriptor, beat)| Entry::new(&genesis_seed, descriptor, beat))
-            .collect();
-        Self::of_sorted(params, network, epoch, seed, entries)
+    /// Sorts verified records and commits to them and to the past: bans, ages, weights, the certificate before, and the candidates
+    /// of the next epoch. The same records and the same basis give the same header, in any order.
+    ///
+    /// Left out are pairs as in [`build`](Self::build), and banned nodes.
+    pub fn build_on<D, B>(
+        params: &Arc<NetworkParams>,
+        epoch: u32,
+        seed: [u8; 32],
+        records: impl IntoIterator<Item = (D, B)>,
+        basis: &Basis,
+    ) -> Self
+    where
+        D: Into<Arc<Descriptor>>,
+        B: Into<Arc<Beat>>,
+    {
+        let mut entries = sorted(params, epoch, &seed, records, &basis.bans);
+        let standings = basis.standings(params, epoch, &entries);
+        for (entry, standing) in entries.iter_mut().zip(standings) {
+            entry.standing = standing;
+        }
+        let mut directory = Self::of_sorted(params, epoch, seed, entries);
+        directory.next = Candidates::draw(&directory, epoch.saturating_add(1));
+        directory.bans = basis.bans.clone();
+        directory.header.bans = directory.bans.hash();
+        directory.header.previous_certificate = basis.previous_certificate;
+        directory.header.next_committee = directory.next.hash();
+        directory.root = directory.header.root();
+        directory
     }
 
     fn of_sorted(
         params: &Arc<NetworkParams>,
-        network: NetworkId,
         epoch: u32,
         seed: [u8; 32],
         entries: Vec<Entry>,
@@ -167,7 +180,7 @@ impl Directory {
             cell: Cell::WHOLE,
             epoch,
             count: entries.len() as u32,
-            params: network,
+            params: params.id(),
             seed,
             bans: [0; 32],
             previous_certificate: [0; 32],
@@ -180,18 +193,18 @@ impl Directory {
         let mut by_node: Vec<_> = numbered().map(|(entry, i)| (entry.node, i)).collect();
         by_node.sort_unstable();
         let mixes: Vec<_> = numbered()
-            .filter(|(entry, _)| entry.capability.weight() > 0)
+            .filter(|(entry, _)| entry.capability().weight() > 0)
             .map(|(_, i)| i)
             .collect();
         let totals = Totals {
             mixes: mixes.len() as u32,
             weight: entries
                 .iter()
-                .map(|entry| u64::from(entry.capability.weight()))
+                .map(|entry| u64::from(entry.capability().weight()))
                 .sum(),
             rate_mhz: entries
                 .iter()
-                .map(|entry| lowest_rate(params, entry.capability))
+                .map(|entry| lowest_rate(params, entry.capability()))
                 .sum(),
         };
         let root = header.root();
@@ -205,6 +218,8 @@ impl Directory {
             by_node,
             mixes,
             totals,
+            bans: Bans::default(),
+            next: Candidates::default(),
         }
     }
 
@@ -298,7 +313,7 @@ impl Directory {
         let mut near: Vec<_> = self
             .entries
             .iter()
-            .filter(|entry| entry.capability.holder())
+            .filter(|entry| entry.capability().holder())
             .map(|entry| (entry.position.distance(&target), entry.short))
             .collect();
         if k == 0 {
@@ -310,6 +325,16 @@ impl Directory {
         }
         near.sort_unstable();
         near.into_iter().map(|(_, short)| short).collect()
+    }
+
+    /// Who is kept out of it; nobody in union mode.
+    pub fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    /// The candidates of the next epoch, to whom the header commits; empty in union mode.
+    pub fn next_candidates(&self) -> &Candidates {
+        &self.next
     }
 
     /// Indices (in the order of the leaves) of the nodes of weight above zero.
@@ -325,11 +350,51 @@ impl Entry {
             node,
             short: beat.short_id(),
             position: Position::of_node(genesis_seed, &node),
-            capability: descriptor.fields().capability.and(beat.fields().capability),
+            standing: Standing::declared(&descriptor, &beat),
             descriptor,
             beat,
         }
     }
+}
+
+/// The entries of an epoch in the order of their leaves: what belongs to it, one per node, and nobody who is banned.
+fn sorted<D, B>(
+    params: &NetworkParams,
+    epoch: u32,
+    seed: &[u8; 32],
+    records: impl IntoIterator<Item = (D, B)>,
+    bans: &Bans,
+) -> Vec<Entry>
+where
+    D: Into<Arc<Descriptor>>,
+    B: Into<Arc<Beat>>,
+{
+    let network = params.id();
+    let genesis_seed = params.genesis_seed();
+    let (from, until) = (epoch::start_of(params, epoch), epoch::end_of(params, epoch));
+    let mut sorted: Vec<_> = records
+        .into_iter()
+        .map(|(descriptor, beat)| (descriptor.into(), beat.into()))
+        .filter(|(descriptor, beat): &(Arc<Descriptor>, Arc<Beat>)| {
+            beat.epoch() == epoch
+                && descriptor.covers(from, until)
+                && short_id(&network, &descriptor.id()) == beat.short_id()
+                && !bans.contains(&beat.short_id())
+        })
+        .map(|(descriptor, beat)| (order_key(seed, &beat.short_id()), descriptor, beat))
+        .collect();
+    sorted.sort_by(|(a, a_descriptor, a_beat), (b, b_descriptor, b_beat)| {
+        let seq = (a_descriptor.fields().seq, b_descriptor.fields().seq);
+        a.cmp(b)
+            .then_with(|| seq.1.cmp(&seq.0))
+            .then_with(|| a_descriptor.hash().cmp(&b_descriptor.hash()))
+            .then_with(|| a_beat.body().cmp(b_beat.body()))
+    });
+    sorted.dedup_by_key(|(order, ..)| *order);
+    sorted
+        .into_iter()
+        .map(|(_, descriptor, beat)| Entry::new(&genesis_seed, descriptor, beat))
+        .collect()
 }
 
 /// The least that a node of this weight sends, so that the flock is never larger than the traffic can fill.

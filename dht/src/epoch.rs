@@ -7,6 +7,10 @@ use crate::{id::derive, network::NetworkParams};
 use mix::time::{Moment, Span};
 use rand_core::CryptoRng;
 
+mod seed;
+
+pub use seed::Seeds;
+
 /// A half-open stretch of network time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Window {
@@ -52,6 +56,11 @@ pub fn cutoff(params: &NetworkParams, e: u32) -> Moment {
     before(params, e, params.cutoff_ms)
 }
 
+/// Until when a beat of epoch `e` must be held for a witness to answer for it.
+pub fn guard(params: &NetworkParams, e: u32) -> Moment {
+    before(params, e, params.cutoff_ms.saturating_add(params.guard_ms))
+}
+
 /// When packets to the mix key of epoch `e` are accepted; after it the key is erased.
 pub fn key_window(params: &NetworkParams, e: u32) -> Window {
     let until = start_ms(params, e)
@@ -69,11 +78,11 @@ pub fn beat_due(params: &NetworkParams, e: u32, rng: &mut impl CryptoRng) -> Mom
     window.from + random_span(window.until - window.from, rng)
 }
 
-/// The seed of epoch `e` while no certificate exists: `derive("seed", genesis seed ‖ e ‖ "none")`.
-pub fn union_seed(genesis_seed: &[u8; 32], e: u32) -> [u8; 32] {
+/// The seed of epoch `e` without a certificate: `derive("seed", last committed seed ‖ e ‖ "none")`, from the genesis seed at first.
+pub fn union_seed(committed: &[u8; 32], e: u32) -> [u8; 32] {
     derive(
         "murmuration/v1/seed",
-        &[genesis_seed, &e.to_le_bytes(), b"none"],
+        &[committed, &e.to_le_bytes(), b"none"],
     )
 }
 

@@ -119,6 +119,17 @@ pub(crate) fn derive(context: &'static str, parts: &[&[u8]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
+/// Like [`derive`], 64 B long: for drawing points and scalars without a bias.
+pub(crate) fn derive_wide(context: &'static str, parts: &[&[u8]]) -> [u8; 64] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut out = [0; 64];
+    hasher.finalize_xof().fill(&mut out);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -21,19 +21,26 @@
 //! | [`cell`] | how the ring divides when it outgrows one directory |
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
 //! | [`reconcile`] | how two nodes find out in what their sets differ |
+//! | [`weights`], [`bans`] | what an epoch grants a node, and who is kept out: public rules |
+//! | [`vrf`], [`committee`], [`certificate`] | who witnesses a set, and how anyone checks that they did |
+//! | [`fault`] | proofs that a node lied, which need no trust in who brings them |
 //! | [`pki`] | the state machine over all of it |
 //! | [`counters`] | what became of strangers' bytes |
 //!
 //! [`spec`] gives every byte.
 
+pub mod bans;
 pub mod beat;
 mod bucket;
 pub mod bundle;
 pub mod cell;
+pub mod certificate;
+pub mod committee;
 pub mod counters;
 pub mod descriptor;
 pub mod directory;
 pub mod epoch;
+pub mod fault;
 pub mod flock;
 pub mod id;
 pub mod merkle;
@@ -43,6 +50,8 @@ pub mod network;
 pub mod page;
 pub mod pki;
 pub mod reconcile;
+pub mod vrf;
+pub mod weights;
 mod wire;
 
 #[doc = include_str!("../SPEC.md")]

@@ -1,11 +1,15 @@
 //! The tree over the leaves, and proofs that a contiguous run of leaves belongs to it.
 //!
 //! The shape is RFC 6962's: a tree of n > 1 leaves splits at the largest power of two below n. The hash is BLAKE3 with a context
-//! of its own for leaves, inner nodes and the empty tree. A single inclusion proof is the proof of a run of one. Knows nothing of
-//! what a leaf means. SPEC.md §6.
+//! of its own for leaves, inner nodes and the empty tree. A single inclusion proof is the proof of a run of one; [`Gap`] proves that
+//! something is missing. Knows nothing of what a leaf means. SPEC.md §6.
 
 use crate::id::derive;
 use core::ops::Range;
+
+mod gap;
+
+pub use gap::Gap;
 
 /// Most hashes in a proof: two per level of a tree of 2³² leaves.
 pub const MAX_PROOF: usize = 64;

@@ -127,7 +127,7 @@ pub struct NetworkParams {
     /// Whether the hops of a route must lie in distinct subnets.
     #[n(31)]
     pub subnet_rule: bool,
-    /// Certified epochs since admission before a node is used as a hop. Not enforced before certificates exist.
+    /// Certified epochs since admission before a node is used as a hop; six times as many before it is a holder or a witness.
     #[n(32)]
     pub maturity: u32,
     /// Nodes in a cell before the ring splits.
@@ -136,6 +136,18 @@ pub struct NetworkParams {
     /// Effort of the admission proof of work; 0 = none.
     #[n(34)]
     pub pow_effort: u8,
+    /// After the cut-off, sets are reconciled for this long before the first proposal.
+    #[n(35)]
+    pub settle_ms: u64,
+    /// How long each proposer has its turn.
+    #[n(36)]
+    pub view_ms: u64,
+    /// A witness answers for what it held this long before the cut-off.
+    #[n(37)]
+    pub guard_ms: u64,
+    /// Epochs a proven fault keeps a node out, counted from the epoch of the fault.
+    #[n(38)]
+    pub ban_epochs: u32,
 }
 
 /// Why parameters are refused.
@@ -189,6 +201,10 @@ impl NetworkParams {
             maturity: 2,
             cell_limit: 8_192,
             pow_effort: 0,
+            settle_ms: 30 * SECOND,
+            view_ms: 20 * SECOND,
+            guard_ms: 3 * MINUTE,
+            ban_epochs: 7 * 24,
         }
     }
 
@@ -211,6 +227,9 @@ impl NetworkParams {
             effort: 8,
             subnet_rule: false,
             maturity: 0,
+            settle_ms: SECOND,
+            view_ms: SECOND,
+            guard_ms: 3 * SECOND,
             ..Self::testnet()
         };
         for rates in params.rates_mut() {
@@ -234,6 +253,9 @@ impl NetworkParams {
             clock_tolerance_ms: 2 * SECOND,
             live_window_ms: 15 * SECOND,
             effort: 4,
+            settle_ms: 300,
+            view_ms: 500,
+            guard_ms: SECOND,
             ..Self::local()
         }
     }
@@ -362,6 +384,24 @@ impl NetworkParams {
             (
                 self.effort <= MAX_EFFORT,
                 "a stamp takes more than 24 zero bits",
+            ),
+            (
+                self.view_ms > 0
+                    && self.settle_ms <= self.cutoff_ms
+                    && self.view_ms <= self.cutoff_ms - self.settle_ms,
+                "no proposer has its turn before the epoch",
+            ),
+            (
+                self.guard_ms <= self.beat_open_ms.saturating_sub(self.cutoff_ms),
+                "beats are guarded before they are sent",
+            ),
+            (
+                self.ban_epochs >= 1 && self.ban_epochs <= 1 << 20,
+                "a ban lasts no epoch, or for ever",
+            ),
+            (
+                self.maturity <= 2,
+                "no age of 0 to 15 is six times the maturity",
             ),
         ];
         match rules.iter().find(|(holds, _)| !holds) {

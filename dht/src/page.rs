@@ -10,6 +10,7 @@ use crate::{
     directory::{Directory, Header},
     id::{Cell, derive},
     merkle,
+    weights::Standing,
     wire::Reader,
 };
 use mix::NetworkId;
@@ -17,8 +18,10 @@ use mix::NetworkId;
 /// Entries of a page, but for the last one.
 pub const PAGE_ENTRIES: usize = 24;
 /// Longest page, in bytes: below the 16 KiB of a Kademlia message.
-pub const MAX_PAGE_LEN: usize =
-    PAGE_HEAD_LEN + PAGE_ENTRIES * (2 + MAX_DESCRIPTOR_LEN + BEAT_LEN) + 1 + merkle::MAX_PROOF * 32;
+pub const MAX_PAGE_LEN: usize = PAGE_HEAD_LEN
+    + PAGE_ENTRIES * (2 + 2 + MAX_DESCRIPTOR_LEN + BEAT_LEN)
+    + 1
+    + merkle::MAX_PROOF * 32;
 /// Longest certificate in a head record, in bytes.
 pub const MAX_CERTIFICATE_LEN: usize = 8_192;
 /// Longest head record, in bytes.
@@ -37,9 +40,11 @@ pub enum PageKind {
     Leaves = 2,
 }
 
-/// Descriptor and beat of one node as they came, unchecked.
+/// Descriptor and beat of one node as they came, unchecked, and what the epoch grants it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecordPair {
+    /// Bytes 48 and 49 of its leaf: they follow from the past, which a reader of one page doesn't know.
+    pub standing: Standing,
     /// An encoded descriptor, at most 320 B.
     pub descriptor: Vec<u8>,
     /// An encoded beat.
@@ -103,6 +108,7 @@ impl Page {
         let entries = match kind {
             PageKind::Records => Entries::Records(
                 run.map(|entry| RecordPair {
+                    standing: entry.standing(),
                     descriptor: entry.descriptor().as_bytes().to_vec(),
                     beat: *entry.beat().as_bytes(),
                 })
@@ -145,6 +151,7 @@ impl Page {
             Entries::Records(pairs) => {
                 out.push(pairs.len() as u8);
                 for pair in pairs {
+                    out.extend_from_slice(&pair.standing.to_bytes());
                     out.extend_from_slice(&(pair.descriptor.len() as u16).to_le_bytes());
                     out.extend_from_slice(&pair.descriptor);
                     out.extend_from_slice(&pair.beat);
@@ -245,7 +252,8 @@ impl Page {
             )
     }
 
-    /// Its leaves, computed from the records if it lists those; `None` if one of them doesn't parse.
+    /// Its leaves, computed from the records if it lists those; `None` if one of them doesn't parse, or is said to be granted more
+    /// than it declares.
     pub fn leaves(&self) -> Option<Vec<Leaf>> {
         match &self.entries {
             Entries::Leaves(leaves) => Some(leaves.clone()),
@@ -253,7 +261,9 @@ impl Page {
                 .iter()
                 .map(|pair| {
                     let descriptor = Descriptor::decode(&pair.descriptor).ok()?;
-                    Some(Leaf::of(&descriptor, &Beat::decode(&pair.beat).ok()?))
+                    let beat = Beat::decode(&pair.beat).ok()?;
+                    let within = pair.standing.within(&descriptor, &beat);
+                    within.then(|| Leaf::of(&descriptor, &beat, pair.standing))
                 })
                 .collect(),
         }
@@ -261,11 +271,13 @@ impl Page {
 }
 
 fn record_pair(reader: &mut Reader<'_>) -> Option<RecordPair> {
+    let standing = Standing::from_bytes(reader.array()?)?;
     let len = usize::from(reader.u16()?);
     if len > MAX_DESCRIPTOR_LEN {
         return None;
     }
     Some(RecordPair {
+        standing,
         descriptor: reader.bytes(len)?.to_vec(),
         beat: reader.array()?,
     })

@@ -3,7 +3,7 @@
 //! Range-based: the key space is cut into ranges, each named by a fingerprint of the keys in it; equal ranges are done, unequal
 //! ones are cut again or, when small, listed. Sans-IO and ignorant of what the items are: [`Items`] says which there are. The
 //! one who asks keeps a [`Session`]; the one who is asked keeps nothing at all and calls [`answer`]. Every message is capped
-//! ([`MAX_MESSAGE`]), every exchange too ([`MAX_ROUNDS`]); what didn't fit is found by the next exchange. SPEC.md §14.
+//! ([`MAX_MESSAGE`]), every exchange too ([`MAX_ROUNDS`]); what didn't fit is found by the next exchange. SPEC.md §20.
 
 use crate::counters::DropReason;
 use std::collections::{BTreeMap, VecDeque};

@@ -3,10 +3,14 @@
 
 use crate::{
     beat::{Beat, BeatFields},
+    certificate::{Certificate, Vote},
+    committee::{Candidates, Committee},
     descriptor::{Capability, Descriptor, DescriptorFields},
+    directory::{Basis, Directory},
     epoch,
     id::{NodeId, short_id},
     network::NetworkParams,
+    vrf::VrfSecret,
 };
 use ed25519_dalek::SigningKey;
 use mix::{MixSecret, NetworkId, ShortId, time::Moment};
@@ -55,6 +59,17 @@ impl TestNode {
         short_id(&self.network, &self.id())
     }
 
+    pub(crate) fn vrf(&self) -> VrfSecret {
+        VrfSecret::of_identity(&self.key)
+    }
+
+    /// Its vote for a directory, as one of a committee.
+    pub(crate) fn vote(&self, directory: &Directory, committee: &Committee) -> Vote {
+        let said = (directory.epoch(), directory.root(), committee.presence());
+        let seed = directory.header().seed;
+        Vote::sign(&self.network, &self.key, &self.vrf(), &seed, said)
+    }
+
     pub(crate) fn fields(&self, now: Moment, seq: u64) -> DescriptorFields {
         DescriptorFields {
             seq,
@@ -62,7 +77,7 @@ impl TestNode {
             valid_until: now.as_millis() + 24 * 3_600_000,
             capability: self.capability,
             subnet: self.number,
-            vrf_key: [0; 32],
+            vrf_key: self.vrf().public().to_bytes(),
             admission: Vec::new(),
             addresses: vec![vec![4, 127, 0, 0, 1, 6, 0x10, (self.number & 0xff) as u8]],
         }
@@ -101,4 +116,65 @@ pub(crate) fn nodes(params: &Arc<NetworkParams>, count: u32) -> Vec<TestNode> {
     (0..count)
         .map(|number| TestNode::new(params, number))
         .collect()
+}
+
+/// The certified past of a mesh whose nodes are all there, all honest, from epoch 0 on.
+pub(crate) struct Past {
+    pub(crate) nodes: Vec<TestNode>,
+    pub(crate) directories: Vec<Arc<Directory>>,
+    pub(crate) certificates: Vec<Certificate>,
+}
+
+impl Past {
+    /// Certifies epochs 0 to `epochs` − 1.
+    pub(crate) fn new(params: &Arc<NetworkParams>, count: u32, epochs: u32) -> Self {
+        let mut past = Self {
+            nodes: nodes(params, count),
+            directories: Vec::new(),
+            certificates: Vec::new(),
+        };
+        let mut seeds = epoch::Seeds::genesis(params.genesis_seed());
+        for e in 0..epochs {
+            let basis = Basis::after(
+                params,
+                e,
+                past.directories.last().cloned(),
+                [],
+                past.certificates.last().map_or([0; 32], Certificate::hash),
+            );
+            let records = past.nodes.iter().map(|node| node.records(e));
+            let seed = seeds.at(e).unwrap();
+            let directory = Directory::build_on(params, e, seed, records, &basis);
+            if let Some(before) = past.certificates.last() {
+                seeds.commit(e + 1, &seed, &before.mix());
+            }
+            let committee = past.committee(&directory);
+            let votes = past.votes(&directory, &committee);
+            let certificate = Certificate::assemble(directory.header(), &committee, &votes);
+            past.certificates.push(certificate.unwrap());
+            past.directories.push(Arc::new(directory));
+        }
+        past
+    }
+
+    /// The candidates of a directory's epoch.
+    pub(crate) fn candidates(&self, directory: &Directory) -> Candidates {
+        match directory.epoch().checked_sub(1) {
+            Some(before) => self.directories[before as usize].next_candidates().clone(),
+            None => Candidates::draw(directory, 0),
+        }
+    }
+
+    pub(crate) fn committee(&self, directory: &Directory) -> Committee {
+        let present = |short: &ShortId| directory.by_short(short).is_some();
+        Committee::of(&self.candidates(directory), present)
+    }
+
+    pub(crate) fn votes(&self, directory: &Directory, committee: &Committee) -> Vec<Vote> {
+        let members = self.nodes.iter();
+        members
+            .filter(|node| committee.position_of(&node.short()).is_some())
+            .map(|node| node.vote(directory, committee))
+            .collect()
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::testing::{TestNode, params};
+use crate::weights::Standing;
 use proptest::prelude::*;
 
 #[test]
@@ -77,10 +78,10 @@ fn a_leaf_takes_the_lower_of_two_capabilities() {
     let beat = node.beat(1, 0);
     node.capability = Capability::STRONG;
     let descriptor = node.descriptor(mix::time::Moment::from_millis(1), 1);
-    let leaf = Leaf::of(&descriptor, &beat);
-    assert_eq!(leaf.capability, Capability::FULL);
+    let leaf = Leaf::of(&descriptor, &beat, Standing::declared(&descriptor, &beat));
+    assert_eq!(leaf.standing.capability, Capability::FULL);
     let bytes = leaf.to_bytes();
-    assert_eq!((bytes[48], bytes[49]), (1, 1));
+    assert_eq!((bytes[48], bytes[49]), (1, 1 | 15 << 1));
     assert_eq!(Leaf::from_bytes(&bytes), Some(leaf));
 }
 

@@ -13,7 +13,7 @@ impl Directory {
         MixRef {
             hop: entry.hop(),
             subnet: shared_subnet(entry),
-            weight: entry.capability.weight(),
+            weight: entry.capability().weight(),
         }
     }
 }

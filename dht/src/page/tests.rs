@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::testing::{nodes, params};
+use crate::{
+    descriptor::Capability,
+    testing::{nodes, params},
+};
 use proptest::prelude::*;
 
 fn directory(count: u32) -> Directory {
@@ -40,6 +43,26 @@ fn the_pages_of_a_directory_round_trip_and_prove_themselves() {
             assert!(Page::of(&directory, kind, u32::MAX).is_none());
         }
     }
+}
+
+/// Rules only take away: a root that grants a node more than it declares is nobody's.
+#[test]
+fn an_entry_granted_more_than_it_declares_has_no_leaf() {
+    let directory = directory(3);
+    let honest = Page::of(&directory, PageKind::Records, 0).unwrap();
+    let granted = |capability, age| {
+        let mut page = honest.clone();
+        if let Entries::Records(pairs) = &mut page.entries {
+            pairs[1].standing = Standing { capability, age };
+        }
+        page
+    };
+    assert_eq!(granted(Capability::FULL, 15), honest);
+    assert_eq!(granted(Capability::STRONG, 15).leaves(), None);
+    // Less is a leaf, but not the one of this root.
+    let less = granted(Capability::LEAF, 3);
+    assert_eq!(less.leaves().unwrap()[1].standing.age, 3);
+    assert!(!less.verify(directory.header()));
 }
 
 #[test]

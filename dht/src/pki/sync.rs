@@ -3,7 +3,7 @@
 //! A node reconciles the set of the next epoch with three neighbours right after its cut-off, and any open set with one more
 //! whenever a head shows a root that isn't ours; only if that doesn't help it reads pages. It answers everybody, within budgets,
 //! and keeps nothing of whom it answered. A newcomer's first set comes from pages: nobody starts before a head was read.
-//! SPEC.md §15.
+//! SPEC.md §21.
 
 use super::{
     Caps, Pki,

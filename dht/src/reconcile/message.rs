@@ -1,4 +1,4 @@
-//! The one message of reconciliation, request and answer alike: ranges, keys asked for, items. SPEC.md §14.
+//! The one message of reconciliation, request and answer alike: ranges, keys asked for, items. SPEC.md §20.
 //!
 //! [`Message::decode`] reads a stranger's bytes, `Builder` writes ours and never exceeds a cap.
 

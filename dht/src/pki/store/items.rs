@@ -1,4 +1,4 @@
-//! A set as reconciliation sees it: one item per node, its beat with the descriptor that the beat needs. SPEC.md §14.
+//! A set as reconciliation sees it: one item per node, its beat with the descriptor that the beat needs. SPEC.md §21.
 //!
 //! The key covers what both say and not their signatures: a signer can make many signatures of the same words, and two nodes
 //! that hold different ones agree all the same.
