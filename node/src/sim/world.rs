@@ -276,7 +276,7 @@ impl World {
                 to,
                 token,
                 data,
-            } => self.asked(from, to, token, &data),
+            } => self.sync_asked(from, to, token, &data),
             Happening::Answer {
                 to,
                 from,

@@ -31,7 +31,7 @@ impl World {
     }
 
     /// A request arrives; if the node has stopped meanwhile, its peer notices.
-    pub(super) fn asked(&mut self, from: Life, to: Life, token: u64, request: &[u8]) {
+    pub(super) fn sync_asked(&mut self, from: Life, to: Life, token: u64, request: &[u8]) {
         let now = self.now;
         let Some(id) = self.nodes[from.node].id else {
             return;
