@@ -7,6 +7,7 @@
 use crate::{
     beat::Beat,
     bundle::{self, Record},
+    certificate::{Proposal, Vote},
     counters::{Counters, DropReason, Verdict},
     descriptor::Descriptor,
     directory::Directory,
@@ -20,13 +21,14 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
 
 mod announce;
+mod certify;
 mod lookup;
 mod serve;
 mod snapshot;
 mod store;
 mod sync;
 
-use announce::Announce;
+use announce::{Announce, News};
 use lookup::{Lookups, Wanted};
 use serve::Serve;
 pub use snapshot::SnapshotError;
@@ -134,8 +136,8 @@ pub struct Pki {
 /// What became of several records that came together.
 #[derive(Debug)]
 struct Taken {
-    /// What was new: whose, and the beat if it is one.
-    new: Vec<(ShortId, Option<Arc<Beat>>)>,
+    /// What was new.
+    new: Vec<News>,
     /// Whether every record was checked, now or before in the same bytes.
     vouched: bool,
     /// Whether one of them could only come from a liar; those behind it weren't looked at.
@@ -390,8 +392,8 @@ impl Pki {
         if taken.new.is_empty() || (taken.vouched && !taken.forged) {
             return taken.verdict();
         }
-        for (short, beat) in taken.new {
-            self.announce.relay(self.now, short, beat);
+        for news in taken.new {
+            self.announce.relay(self.now, news);
         }
         if taken.forged {
             Verdict::Reject
@@ -414,6 +416,9 @@ impl Pki {
                         .insert_descriptor(self.now, bytes, &mut self.counters)
                 }
                 Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
+                Record::Proposal(bytes) => self.take_proposal(*bytes),
+                Record::Vote(bytes) => self.take_vote(*bytes),
+                Record::Fault(bytes) => self.take_fault(bytes),
             };
             taken.vouched &= matches!(outcome, Outcome::New | Outcome::Seen);
             match outcome {
@@ -432,22 +437,30 @@ impl Pki {
             }
         }
         for beat in self.store.take_resolved() {
-            self.announce.relay(self.now, beat.short_id(), Some(beat));
+            let news = News::Node(beat.short_id(), Some(beat));
+            self.announce.relay(self.now, news);
         }
         taken
     }
 
-    /// Whose record this is, and the kept beat if it is one.
-    fn named(&self, record: &Record<'_>) -> Option<(ShortId, Option<Arc<Beat>>)> {
+    /// What is kept of a record that was new.
+    fn named(&self, record: &Record<'_>) -> Option<News> {
         match record {
             Record::Descriptor(bytes) => {
                 let id = Descriptor::decode(bytes).ok()?.id();
-                Some((short_id(&self.network, &id), None))
+                Some(News::Node(short_id(&self.network, &id), None))
             }
             Record::Beat(bytes) => {
                 let (epoch, short) = Beat::peek(*bytes)?;
-                Some((short, Some(self.store.beat(epoch, &short)?.clone())))
+                let beat = self.store.beat(epoch, &short)?.clone();
+                Some(News::Node(short, Some(beat)))
             }
+            Record::Proposal(bytes) => {
+                let proposal = Proposal::decode(*bytes).ok()?;
+                Some(News::Proposal(Box::new(proposal)))
+            }
+            Record::Vote(bytes) => Some(News::Vote(Box::new(Vote::decode(*bytes).ok()?))),
+            Record::Fault(bytes) => Some(News::Fault(Arc::from(*bytes))),
         }
     }
 

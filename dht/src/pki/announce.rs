@@ -7,6 +7,7 @@ use super::store::Store;
 use crate::{
     beat::Beat,
     bundle::{BundleWriter, MAX_BUNDLE_RECORDS, Record},
+    certificate::{Proposal, Vote},
     epoch::random_span,
     id::Cell,
     network::NetworkParams,
@@ -28,14 +29,24 @@ const OUT: usize = 8;
 /// How long records to relay are collected.
 const RELAY_PAUSE: Span = Span::from_millis(500);
 
+/// A record that was new to us, by what is kept of it.
+#[derive(Clone, Debug)]
+pub(super) enum News {
+    /// A node's descriptor, with a beat or without.
+    Node(ShortId, Option<Arc<Beat>>),
+    Proposal(Box<Proposal>),
+    Vote(Box<Vote>),
+    /// An encoded proof.
+    Fault(Arc<[u8]>),
+}
+
 #[derive(Debug)]
 pub(super) struct Announce {
     /// When own records are sent next, and which repetition that is.
     next: Option<(Moment, u32)>,
     /// First announcements of the present descriptor so far.
     descriptor_sent: u32,
-    /// Nodes whose descriptor goes out, each with a beat or without.
-    relay: VecDeque<(ShortId, Option<Arc<Beat>>)>,
+    relay: VecDeque<News>,
     relay_at: Option<Moment>,
     relay_cap: usize,
     out: VecDeque<Vec<u8>>,
@@ -64,15 +75,16 @@ impl Announce {
 
     /// Gossip someone else's records in a bundle of our own: a beat that could not be checked when it came, or what was good
     /// in a bundle that we could not vouch for as a whole.
-    pub(super) fn relay(&mut self, now: Moment, short: ShortId, beat: Option<Arc<Beat>>) {
-        if let (Some((last, None)), Some(_)) = (self.relay.back(), &beat)
-            && *last == short
+    pub(super) fn relay(&mut self, now: Moment, news: News) {
+        if let (Some(News::Node(last, None)), News::Node(short, Some(_))) =
+            (self.relay.back(), &news)
+            && last == short
         {
             // Its descriptor goes along with the beat.
             self.relay.pop_back();
         }
         if self.relay.len() < self.relay_cap {
-            self.relay.push_back((short, beat));
+            self.relay.push_back(news);
             self.relay_at.get_or_insert(now + RELAY_PAUSE);
         }
     }
@@ -143,12 +155,20 @@ impl Announce {
         let mut bundle = BundleWriter::new(Cell::WHOLE, rng.next_u32());
         // Others may lack the descriptor as we did.
         while bundle.len() + 2 <= MAX_BUNDLE_RECORDS
-            && let Some((short, beat)) = self.relay.front()
+            && let Some(news) = self.relay.front()
         {
-            let fits = store
-                .descriptor(short)
-                .is_none_or(|held| bundle.push(Record::Descriptor(held.as_bytes())))
-                && (beat.as_ref()).is_none_or(|beat| bundle.push(Record::Beat(beat.as_bytes())));
+            let fits = match news {
+                News::Node(short, beat) => {
+                    store
+                        .descriptor(short)
+                        .is_none_or(|held| bundle.push(Record::Descriptor(held.as_bytes())))
+                        && (beat.as_ref())
+                            .is_none_or(|beat| bundle.push(Record::Beat(beat.as_bytes())))
+                }
+                News::Proposal(proposal) => bundle.push(Record::Proposal(proposal.as_bytes())),
+                News::Vote(vote) => bundle.push(Record::Vote(vote.as_bytes())),
+                News::Fault(bytes) => bundle.push(Record::Fault(bytes)),
+            };
             if !fits {
                 break;
             }

@@ -454,8 +454,8 @@ impl Pki {
             return Verdict::Ignore;
         }
         if news.len() <= RELAYED {
-            for (short, beat) in news {
-                self.announce.relay(self.now, short, beat);
+            for news in news {
+                self.announce.relay(self.now, news);
             }
         }
         Verdict::Accept
