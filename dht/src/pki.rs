@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 mod announce;
 mod certify;
+mod faults;
+mod held;
 mod lookup;
 mod serve;
 mod snapshot;
@@ -29,6 +31,8 @@ mod store;
 mod sync;
 
 use announce::{Announce, News};
+use faults::{Faults, Receipts};
+use held::HeldSets;
 use lookup::{Lookups, Wanted};
 use serve::Serve;
 pub use snapshot::SnapshotError;
@@ -131,6 +135,9 @@ pub struct Pki {
     lookups: Lookups,
     serve: Serve,
     sync: Sync,
+    held: HeldSets,
+    faults: Faults,
+    receipts: Receipts,
 }
 
 /// What became of several records that came together.
@@ -173,6 +180,9 @@ impl Pki {
             lookups: Lookups::new(&params, caps),
             serve: Serve::default(),
             sync: Sync::new(&params, &caps),
+            held: HeldSets::default(),
+            faults: Faults::new(&params),
+            receipts: Receipts::default(),
             params,
         }
     }
@@ -329,8 +339,7 @@ impl Pki {
             &mut self.rng,
         );
         self.serve.fire(self.now, &targets, &mut self.store);
-        self.sync
-            .fire(self.now, &mut self.store, &mut self.counters, &mut self.rng);
+        self.fire_syncs();
     }
 
     /// Counts since the start.
@@ -372,6 +381,10 @@ impl Pki {
             self.lookups.turn(now, epoch, &mut self.rng);
             self.serve.turn(epoch);
             self.sync.turn(now, epoch, &self.params, &mut self.rng);
+            self.held
+                .turn(|of| of.saturating_add(1) >= epoch && of <= epoch.saturating_add(1));
+            self.faults.turn(epoch);
+            self.receipts.turn(epoch);
         }
     }
 
@@ -440,6 +453,7 @@ impl Pki {
             let news = News::Node(beat.short_id(), Some(beat));
             self.announce.relay(self.now, news);
         }
+        self.accuse_equivocators();
         taken
     }
 
@@ -563,7 +577,10 @@ impl Pki {
             .store
             .insert_beat(self.now, beat.as_bytes(), &mut self.counters)
         {
-            Outcome::New | Outcome::Seen | Outcome::Unchecked => Ok(()),
+            Outcome::New | Outcome::Seen | Outcome::Unchecked => {
+                self.want_receipts(epoch);
+                Ok(())
+            }
             Outcome::Dropped(DropReason::Equivocation) => Err(PublishError::SecondBeat(epoch)),
             _ => Err(PublishError::Epoch(epoch)),
         }

@@ -4,7 +4,6 @@ use super::{Pki, store::Outcome};
 use crate::{
     certificate::{PROPOSAL_LEN, Proposal, VOTE_LEN, Vote},
     counters::DropReason,
-    fault::Fault,
 };
 
 impl Pki {
@@ -19,14 +18,6 @@ impl Pki {
     /// A vote, from gossip or our own past.
     pub(super) fn take_vote(&mut self, bytes: &[u8; VOTE_LEN]) -> Outcome {
         match Vote::decode(bytes) {
-            Ok(_) => Outcome::Dropped(DropReason::Epoch),
-            Err(reason) => Outcome::Dropped(reason),
-        }
-    }
-
-    /// A fault proof.
-    pub(super) fn take_fault(&mut self, bytes: &[u8]) -> Outcome {
-        match Fault::decode(bytes) {
             Ok(_) => Outcome::Dropped(DropReason::Epoch),
             Err(reason) => Outcome::Dropped(reason),
         }

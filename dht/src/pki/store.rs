@@ -10,6 +10,7 @@ use crate::{
     descriptor::Descriptor,
     directory::Directory,
     epoch,
+    fault::Fault,
     id::short_id,
     network::NetworkParams,
 };
@@ -25,9 +26,12 @@ use std::{
 mod items;
 mod parked;
 
-pub(super) use items::pair;
-use items::{Items, key_of_pair};
+use items::Items;
+pub(super) use items::{Pair, key_of_item, key_of_pair, pair};
 use parked::Parked;
+
+/// Proofs of equivocation that wait to be taken: a batch of records makes no more.
+const MAX_EQUIVOCATIONS: usize = 256;
 
 /// What became of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +47,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn known(exactly: bool) -> Self {
+    pub(super) fn known(exactly: bool) -> Self {
         if exactly { Self::Seen } else { Self::Unchecked }
     }
 }
@@ -65,6 +69,8 @@ pub(super) struct Store {
     parked: Parked,
     /// Beats that left `parked` valid: gossip could not forward them when they came.
     resolved: Vec<Arc<Beat>>,
+    /// Proofs made of two beats of one node and epoch, until they are taken.
+    equivocations: Vec<Fault>,
     changed: bool,
 }
 
@@ -111,6 +117,7 @@ impl Store {
             epochs: BTreeMap::new(),
             parked: Parked::new(caps.parked),
             resolved: Vec::new(),
+            equivocations: Vec::new(),
             changed: false,
         }
     }
@@ -292,6 +299,19 @@ impl Store {
         self.parked.has(epoch)
     }
 
+    /// Proofs made of beats that contradict each other.
+    pub(super) fn take_equivocations(&mut self) -> Vec<Fault> {
+        core::mem::take(&mut self.equivocations)
+    }
+
+    /// Who is banned has changed: sets that may still change are built anew.
+    pub(super) fn bans_changed(&mut self) {
+        for (_, set) in self.epochs.range_mut(self.current..) {
+            set.version += 1;
+        }
+        self.changed = true;
+    }
+
     pub(super) fn take_resolved(&mut self) -> Vec<Arc<Beat>> {
         core::mem::take(&mut self.resolved)
     }
@@ -387,8 +407,16 @@ impl Store {
     fn admit(&mut self, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
         let short = beat.short_id();
         let set = self.epochs.entry(beat.epoch()).or_default();
-        if set.beats.contains_key(&short) {
+        if let Some(first) = set.beats.get(&short) {
             set.equivocators.insert(short);
+            // Of ourselves we tell nobody: the second may be one that was never sent.
+            if short != self.own
+                && let Some(known) = self.known.get(&short)
+                && self.equivocations.len() < MAX_EQUIVOCATIONS
+            {
+                let proof = Fault::of_beats(known.descriptor.id(), first, &beat);
+                self.equivocations.extend(proof);
+            }
             return Outcome::Dropped(DropReason::Equivocation);
         }
         if let Some(known) = self.known.get(&short) {
