@@ -11,6 +11,7 @@ use mix::time::Span;
 use proptest::prelude::*;
 
 mod mesh;
+mod rooted;
 mod sync;
 mod vouching;
 
