@@ -8,6 +8,7 @@ use crate::{
     beat::Beat,
     bundle::{self, Record},
     certificate::{Proposal, Vote},
+    checks::{Checks, Memo},
     counters::{Counters, DropReason, Verdict},
     descriptor::Descriptor,
     directory::Directory,
@@ -175,6 +176,12 @@ impl Pki {
             sync: Sync::new(&params, &caps),
             params,
         }
+    }
+
+    /// Shares a memory of verified signatures with other nodes of this process: for tests and simulations, where it saves time
+    /// and changes nothing else. See [`Checks`].
+    pub fn share_checks(&mut self, checks: Arc<Checks>) {
+        self.store.share(Memo(Some(checks)));
     }
 
     /// Takes a gossip message, ≤ 64 records. Records known already cost no signature check. The verdict is for the gossip layer;

@@ -6,6 +6,7 @@
 use super::Caps;
 use crate::{
     beat::{BEAT_LEN, Beat},
+    checks::Memo,
     counters::{Counters, DropReason},
     descriptor::Descriptor,
     directory::Directory,
@@ -55,6 +56,7 @@ pub(super) struct Store {
     genesis_seed: [u8; 32],
     own: ShortId,
     caps: Caps,
+    memo: Memo,
     current: u32,
     known: BTreeMap<ShortId, Known>,
     /// Known nodes without a beat in any kept epoch, longest unheard first.
@@ -104,6 +106,7 @@ impl Store {
             network,
             own,
             caps,
+            memo: Memo::default(),
             current: 0,
             known: BTreeMap::new(),
             idle: BTreeSet::new(),
@@ -113,6 +116,15 @@ impl Store {
             resolved: Vec::new(),
             changed: false,
         }
+    }
+
+    pub(super) fn share(&mut self, memo: Memo) {
+        self.memo = memo;
+    }
+
+    /// What checks signatures.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     pub(super) fn caps(&self) -> &Caps {
@@ -165,9 +177,10 @@ impl Store {
             return outcome;
         }
         counters.verified += 1;
-        if let Err(reason) = descriptor.verify(&self.network) {
-            return Outcome::Dropped(reason);
-        }
+        let descriptor = match self.memo.descriptor(&self.network, descriptor) {
+            Ok(descriptor) => descriptor,
+            Err(reason) => return Outcome::Dropped(reason),
+        };
         let outcome = self.keep(short, descriptor);
         if outcome == Outcome::New {
             counters.descriptors += 1;
@@ -186,7 +199,7 @@ impl Store {
         let own = self.own;
         match self.weigh(now, &own, &descriptor) {
             Outcome::New | Outcome::Dropped(DropReason::Churn) => {
-                let outcome = self.keep(own, descriptor);
+                let outcome = self.keep(own, Arc::new(descriptor));
                 // A beat of ours from before a lost state may have come back to us.
                 self.resolve(now, &own, counters);
                 outcome
@@ -222,15 +235,11 @@ impl Store {
                 Outcome::Unchecked
             };
         };
-        let beat = match Beat::decode(bytes) {
-            Ok(beat) => beat,
-            Err(reason) => return Outcome::Dropped(reason),
-        };
         counters.verified += 1;
-        if let Err(reason) = beat.verify(&self.network, &known.descriptor.id()) {
-            return Outcome::Dropped(reason);
+        match (self.memo).beat(&self.network, &known.descriptor.id(), bytes) {
+            Ok(beat) => self.admit(beat, counters),
+            Err(reason) => Outcome::Dropped(reason),
         }
-        self.admit(Arc::new(beat), counters)
     }
 
     /// The set of a kept epoch, built if it changed since.
@@ -332,10 +341,9 @@ impl Store {
         Outcome::New
     }
 
-    fn keep(&mut self, short: ShortId, descriptor: Descriptor) -> Outcome {
+    fn keep(&mut self, short: ShortId, descriptor: Arc<Descriptor>) -> Outcome {
         self.clock += 1;
         let heard = self.clock;
-        let descriptor = Arc::new(descriptor);
         if let Some(known) = self.known.get_mut(&short) {
             let made = if known.changes.0 == self.current {
                 known.changes.1
