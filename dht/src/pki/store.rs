@@ -5,6 +5,7 @@
 
 use super::Caps;
 use crate::{
+    bans::Offence,
     beat::{BEAT_LEN, Beat},
     checks::Memo,
     counters::{Counters, DropReason},
@@ -25,10 +26,13 @@ use std::{
 
 mod items;
 mod parked;
+mod past;
 
 pub(super) use items::pair;
 use items::{Items, key_of_pair};
 use parked::Parked;
+use past::Past;
+pub(super) use past::{Certified, Listed, RESTART};
 
 /// What became of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +57,6 @@ impl Outcome {
 pub(super) struct Store {
     params: Arc<NetworkParams>,
     network: NetworkId,
-    genesis_seed: [u8; 32],
     own: ShortId,
     caps: Caps,
     memo: Memo,
@@ -67,6 +70,9 @@ pub(super) struct Store {
     parked: Parked,
     /// Beats that left `parked` valid: gossip could not forward them when they came.
     resolved: Vec<Arc<Beat>>,
+    past: Past,
+    /// Faults that count, for the bans of sets that aren't certified.
+    offences: Vec<Offence>,
     changed: bool,
 }
 
@@ -83,6 +89,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct EpochSet {
     beats: BTreeMap<ShortId, Arc<Beat>>,
+    /// When each of them was first held.
+    held: BTreeMap<ShortId, Moment>,
     /// Ids seen with two different beats; no further signature of theirs is checked in this epoch.
     equivocators: BTreeSet<ShortId>,
     directory: Option<Arc<Directory>>,
@@ -101,7 +109,8 @@ impl Store {
         caps: Caps,
     ) -> Self {
         Self {
-            genesis_seed: params.genesis_seed(),
+            past: Past::new(params.genesis_seed()),
+            offences: Vec::new(),
             params,
             network,
             own,
@@ -132,7 +141,15 @@ impl Store {
     }
 
     pub(super) fn seed(&self, epoch: u32) -> [u8; 32] {
-        epoch::union_seed(&self.genesis_seed, epoch)
+        self.past.seed(epoch)
+    }
+
+    /// The faults that count have changed.
+    pub(super) fn set_offences(&mut self, offences: Vec<Offence>) {
+        if self.offences != offences {
+            self.offences = offences;
+            self.rebuild(self.current);
+        }
     }
 
     /// Keeps the previous, the current and the next epoch. The outgoing set is built now: once over, it doesn't change.
@@ -157,6 +174,7 @@ impl Store {
         }
         self.parked
             .keep(|epoch| epoch >= current && epoch <= current.saturating_add(1));
+        self.turn_past();
         self.forget_expired();
         self.changed = true;
     }
@@ -237,27 +255,27 @@ impl Store {
         };
         counters.verified += 1;
         match (self.memo).beat(&self.network, &known.descriptor.id(), bytes) {
-            Ok(beat) => self.admit(beat, counters),
+            Ok(beat) => self.admit(now, beat, counters),
             Err(reason) => Outcome::Dropped(reason),
         }
     }
 
-    /// The set of a kept epoch, built if it changed since.
+    /// The set of a kept epoch: the certified one, else all that is known, built if it changed since.
     pub(super) fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
-        let seed = self.seed(epoch);
-        let set = self.epochs.get_mut(&epoch)?;
+        if let Some(certified) = self.past.certified(epoch).filter(|_| self.keeps(epoch)) {
+            return Some(certified.directory.clone());
+        }
+        let set = self.epochs.get(&epoch)?;
         if set.built != set.version || set.directory.is_none() {
-            let records = set.beats.iter().filter_map(|(short, beat)| {
-                Some((self.known.get(short)?.descriptor.clone(), beat.clone()))
-            });
-            set.directory = Some(Arc::new(Directory::build(
-                &self.params,
-                epoch,
-                seed,
-                records,
-            )));
+            // No certificate before is named: which one a proposer chooses must make no difference to sets that aren't certified.
+            let basis = self.basis(epoch, self.offences.iter().copied(), None);
+            let listed = self.listed(epoch);
+            let directory = self.build(epoch, &listed, &basis);
+            let set = self.epochs.get_mut(&epoch)?;
+            set.directory = Some(directory);
             set.built = set.version;
         }
+        let set = self.epochs.get(&epoch)?;
         set.directory
             .clone()
             .filter(|directory| !directory.is_empty())
@@ -324,10 +342,7 @@ impl Store {
             if held.body() == descriptor.body() {
                 return Outcome::known(held.as_bytes() == descriptor.as_bytes());
             }
-            // Of two with one seq everyone takes the one with the lower hash, or views would never agree.
-            let newer = fields.seq > held.fields().seq
-                || (fields.seq == held.fields().seq && descriptor.hash() < held.hash());
-            if !newer {
+            if !descriptor.replaces(held) {
                 return Outcome::Dropped(DropReason::Outdated);
             }
             if known.changes.0 == self.current && known.changes.1 >= self.caps.changes_per_epoch {
@@ -392,7 +407,7 @@ impl Store {
     }
 
     /// A verified beat: the first of its id and epoch is kept, a different second one is an equivocation.
-    fn admit(&mut self, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
+    fn admit(&mut self, now: Moment, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
         let short = beat.short_id();
         let set = self.epochs.entry(beat.epoch()).or_default();
         if set.beats.contains_key(&short) {
@@ -404,6 +419,7 @@ impl Store {
                 .insert(key_of_pair(&known.descriptor, &beat), short);
         }
         set.beats.insert(short, beat);
+        set.held.insert(short, now);
         set.version += 1;
         self.changed = true;
         counters.beats += 1;
