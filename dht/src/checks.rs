@@ -161,7 +161,10 @@ fn keep<T>(map: &mut BTreeMap<Hash, T>, most: usize, hash: Hash, value: T) {
 
 /// The parts with their lengths, so that no two lists of parts have one name.
 fn name(parts: &[&[u8]]) -> Hash {
-    let lengths: Vec<_> = parts.iter().map(|p| (p.len() as u64).to_le_bytes()).collect();
+    let lengths: Vec<_> = parts
+        .iter()
+        .map(|p| (p.len() as u64).to_le_bytes())
+        .collect();
     let all: Vec<&[u8]> = lengths
         .iter()
         .zip(parts)
@@ -202,8 +205,12 @@ mod tests {
         let node = TestNode::new(&params(), 1);
         let beat = node.beat(3, 0);
         let memo = Memo(Some(Checks::new(8)));
-        let held = memo.beat(&node.network, &node.id(), beat.as_bytes()).unwrap();
-        let again = memo.beat(&node.network, &node.id(), beat.as_bytes()).unwrap();
+        let held = memo
+            .beat(&node.network, &node.id(), beat.as_bytes())
+            .unwrap();
+        let again = memo
+            .beat(&node.network, &node.id(), beat.as_bytes())
+            .unwrap();
         assert!(Arc::ptr_eq(&held, &again));
         let mut forged = *beat.as_bytes();
         forged[BEAT_LEN - 1] ^= 1;

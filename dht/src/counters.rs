@@ -141,6 +141,14 @@ pub struct Counters {
     pub refused: u64,
     /// Certified sets taken up without a past to check them by.
     pub adopted: u64,
+    /// Proven faults taken in, our own proofs included.
+    pub faults: u64,
+    /// Proofs of omission that we made ourselves.
+    pub omissions: u64,
+    /// Receipts got for our beats.
+    pub receipts: u64,
+    /// Receipts given to others.
+    pub receipts_given: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 

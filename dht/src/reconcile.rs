@@ -27,7 +27,7 @@ pub const MAX_WANTS: usize = 32;
 /// Most items in a message.
 pub const MAX_ITEMS: usize = 128;
 /// Longest item, in bytes.
-pub const MAX_ITEM: usize = 1_280;
+pub const MAX_ITEM: usize = 2_304;
 /// Requests of one session at most, whatever the other side answers.
 pub const MAX_ROUNDS: u32 = 64;
 

@@ -256,7 +256,8 @@ impl Pki {
         self.counters.verified += 1;
         let network = self.network;
         let parts: [&[u8]; 3] = [b"proposal", &elector.node.0, bytes];
-        let verified = (self.store.memo()).once(&parts, || proposal.verify(&network, &elector.node));
+        let verified =
+            (self.store.memo()).once(&parts, || proposal.verify(&network, &elector.node));
         if let Err(reason) = verified {
             return Outcome::Dropped(reason);
         }

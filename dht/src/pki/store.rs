@@ -12,6 +12,7 @@ use crate::{
     descriptor::Descriptor,
     directory::Directory,
     epoch,
+    fault::Fault,
     id::short_id,
     network::NetworkParams,
 };
@@ -28,11 +29,14 @@ mod items;
 mod parked;
 mod past;
 
-pub(super) use items::pair;
-use items::{Items, key_of_pair};
+use items::Items;
+pub(super) use items::{Pair, key_of_item, key_of_pair, pair};
 use parked::Parked;
 use past::Past;
-pub(super) use past::{Certified, Listed, RESTART};
+pub(super) use past::{Certified, Listed};
+
+/// Proofs of equivocation that wait to be taken: a batch of records makes no more.
+const MAX_EQUIVOCATIONS: usize = 256;
 
 /// What became of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +52,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn known(exactly: bool) -> Self {
+    pub(super) fn known(exactly: bool) -> Self {
         if exactly { Self::Seen } else { Self::Unchecked }
     }
 }
@@ -73,6 +77,8 @@ pub(super) struct Store {
     past: Past,
     /// Faults that count, for the bans of sets that aren't certified.
     offences: Vec<Offence>,
+    /// Proofs made of two beats of one node and epoch, until they are taken.
+    equivocations: Vec<Fault>,
     changed: bool,
 }
 
@@ -123,6 +129,7 @@ impl Store {
             epochs: BTreeMap::new(),
             parked: Parked::new(caps.parked),
             resolved: Vec::new(),
+            equivocations: Vec::new(),
             changed: false,
         }
     }
@@ -323,6 +330,11 @@ impl Store {
         core::mem::take(&mut self.resolved)
     }
 
+    /// Proofs made of beats that contradict each other.
+    pub(super) fn take_equivocations(&mut self) -> Vec<Fault> {
+        core::mem::take(&mut self.equivocations)
+    }
+
     /// Whether beats of an epoch are taken: from the opening of its window (clocks differ) until it is over.
     fn open(&self, now: Moment, epoch: u32) -> bool {
         let tolerance = Span::from_millis(self.params.clock_tolerance_ms);
@@ -336,7 +348,6 @@ impl Store {
 
     /// Everything about a descriptor that costs no signature check.
     fn weigh(&self, now: Moment, short: &ShortId, descriptor: &Descriptor) -> Outcome {
-        let fields = descriptor.fields();
         if let Some(known) = self.known.get(short) {
             let held = &known.descriptor;
             if held.body() == descriptor.body() {
@@ -410,8 +421,16 @@ impl Store {
     fn admit(&mut self, now: Moment, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
         let short = beat.short_id();
         let set = self.epochs.entry(beat.epoch()).or_default();
-        if set.beats.contains_key(&short) {
+        if let Some(first) = set.beats.get(&short) {
             set.equivocators.insert(short);
+            // Of ourselves we tell nobody: the second may be one that was never sent.
+            if short != self.own
+                && let Some(known) = self.known.get(&short)
+                && self.equivocations.len() < MAX_EQUIVOCATIONS
+            {
+                let proof = Fault::of_beats(known.descriptor.id(), first, &beat);
+                self.equivocations.extend(proof);
+            }
             return Outcome::Dropped(DropReason::Equivocation);
         }
         if let Some(known) = self.known.get(&short) {

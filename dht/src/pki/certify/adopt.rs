@@ -115,7 +115,11 @@ impl Pki {
     }
 
     /// The list of bans that a header commits to.
-    pub(in crate::pki) fn take_bans(&mut self, hash: &[u8; 32], bytes: &[u8]) -> Result<Verdict, DropReason> {
+    pub(in crate::pki) fn take_bans(
+        &mut self,
+        hash: &[u8; 32],
+        bytes: &[u8],
+    ) -> Result<Verdict, DropReason> {
         let bans = Bans::decode(bytes)?;
         if bans.hash() != *hash {
             return Err(DropReason::Unwanted);

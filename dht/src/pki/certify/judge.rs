@@ -2,7 +2,7 @@
 
 use crate::{
     certificate::{Proposal, Vote},
-    committee::{Candidates, Committee, view_at, view_start},
+    committee::{Candidates, Committee, view_at},
     counters::DropReason,
     directory::Directory,
     epoch,
@@ -45,7 +45,10 @@ impl Pki {
     fn may_witness(&self, epoch: u32) -> bool {
         let from = epoch::beat_window(&self.params, epoch).from;
         let tolerance = mix::time::Span::from_millis(self.params.clock_tolerance_ms);
-        let whole = self.certify.started.is_some_and(|started| started + tolerance <= from);
+        let whole = self
+            .certify
+            .started
+            .is_some_and(|started| started + tolerance <= from);
         self.certify.keys.is_some() && self.certify.vouched.contains(&epoch) && whole
     }
 
@@ -191,12 +194,13 @@ impl Pki {
             return Judgement::Bad;
         }
         let mut insisted = self.store.held_by(epoch, guard);
-        let missing = insisted.find(|(short, beat)| {
+        let lacks = insisted.any(|(short, beat)| {
             let there = set.by_short(short);
             let same = there.is_some_and(|entry| entry.beat().body() == beat.body());
             !same && !bans.contains(short)
         });
-        if missing.is_some() {
+        drop(insisted);
+        if lacks {
             return Judgement::Bad;
         }
         let Some(committee) = self.committee_of(epoch, &set) else {

@@ -57,7 +57,11 @@ pub(super) struct Round {
 impl Round {
     /// Keeps a list of the open set unless it is the last one.
     pub(super) fn list(&mut self, listed: Listed) {
-        if self.lists.last().is_some_and(|last| last.keys == listed.keys) {
+        if self
+            .lists
+            .last()
+            .is_some_and(|last| last.keys == listed.keys)
+        {
             return;
         }
         if self.lists.len() >= MAX_LISTS {

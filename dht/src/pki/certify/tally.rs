@@ -1,6 +1,9 @@
 //! From votes to a certificate, and from a certificate to the certified set. SPEC.md §11.
 
-use super::{Electors, PATIENCE, Round, round::{Held, MAX_CERTIFICATES, Stamp}};
+use super::{
+    Electors, PATIENCE, Round,
+    round::{Held, MAX_CERTIFICATES, Stamp},
+};
 use crate::{
     certificate::Certificate,
     committee::{Candidates, Committee, Presence, view_at, view_start},
@@ -9,8 +12,13 @@ use crate::{
     epoch,
     fault::SignedVote,
     id::NodeId,
-    pki::{Pki, store::{Certified, Listed, key_of_pair}, sync::Topic},
+    pki::{
+        Pki,
+        store::{Certified, Listed, key_of_pair},
+        sync::Topic,
+    },
 };
+use ed25519_dalek::SigningKey;
 use mix::time::{Moment, Span};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -301,7 +309,12 @@ impl Pki {
     }
 
     /// The set of a header, if it is what these records make. Held from then on.
-    fn build_from(&mut self, epoch: u32, header: &Header, listed: &Listed) -> Option<Arc<Directory>> {
+    fn build_from(
+        &mut self,
+        epoch: u32,
+        header: &Header,
+        listed: &Listed,
+    ) -> Option<Arc<Directory>> {
         let guard = epoch::guard(&self.params, epoch);
         for held_by in [None, Some(guard)] {
             let offences: Vec<_> = self.faults.offences(held_by).collect();
@@ -434,6 +447,18 @@ impl Pki {
             Ok(false) => Verdict::Ignore,
             Err(reason) => self.drop(reason),
         }
+    }
+
+    /// The key we sign as a witness with.
+    pub(in crate::pki) fn witness_key(&self) -> Option<&SigningKey> {
+        self.certify.keys.as_ref().map(|keys| &keys.signer)
+    }
+
+    /// The proven faults have changed: so have the bans of sets that aren't certified.
+    pub(in crate::pki) fn bans_changed(&mut self) {
+        let offences = self.faults.offences(None).collect();
+        self.store.set_offences(offences);
+        self.certify.stir();
     }
 
     /// The candidates of an epoch; none if they aren't known.

@@ -65,7 +65,8 @@ impl Pki {
             _ => Candidates::default(),
         };
         let committee = Committee::of(&candidates, |short| {
-            set.as_ref().is_some_and(|set| set.by_short(short).is_some())
+            set.as_ref()
+                .is_some_and(|set| set.by_short(short).is_some())
         });
         let votes = self.certify.rounds.get(&epoch).map_or(0, |round| {
             let votes = round.votes.values();

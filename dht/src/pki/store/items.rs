@@ -7,8 +7,10 @@ use super::Store;
 use crate::{
     beat::{BEAT_LEN, Beat},
     bundle::{self, Record},
+    counters::{Counters, DropReason},
     descriptor::Descriptor,
-    id::derive,
+    epoch,
+    id::{derive, short_id},
     reconcile::{self, Key},
     wire::Reader,
 };
@@ -20,6 +22,9 @@ use std::{
 
 /// Keys remembered as useless, per epoch. When full, no more are.
 const MAX_REFUSED: usize = 1_024;
+
+/// What an item says: a beat, and the descriptor it needs.
+pub(in crate::pki) type Pair = (Arc<Descriptor>, Arc<Beat>);
 
 /// The keys of one epoch.
 #[derive(Debug, Default)]
@@ -88,6 +93,62 @@ impl Store {
         }
     }
 
+    /// The records of an epoch's open set, with their keys.
+    pub(in crate::pki) fn pairs(&self, epoch: u32) -> impl Iterator<Item = (Key, Pair)> {
+        let set = self.epochs.get(&epoch);
+        let all = set.into_iter().flat_map(|set| &set.items.keys);
+        all.filter_map(move |(key, short)| {
+            let pair = (
+                self.descriptor(short)?.clone(),
+                self.beat(epoch, short)?.clone(),
+            );
+            Some((*key, pair))
+        })
+    }
+
+    /// The two records of an item, checked: ours if we hold the same, whatever the open set makes of them.
+    pub(in crate::pki) fn pair_of(
+        &self,
+        epoch: u32,
+        item: &[u8],
+        counters: &mut Counters,
+    ) -> Result<Pair, DropReason> {
+        let (descriptor, beat) = pair(item).ok_or(DropReason::Malformed)?;
+        let descriptor = Descriptor::decode(descriptor)?;
+        let beat = Beat::decode(beat)?;
+        let short = short_id(&self.network, &descriptor.id());
+        if beat.short_id() != short || beat.epoch() != epoch {
+            return Err(DropReason::Malformed);
+        }
+        let (from, until) = (
+            epoch::start_of(&self.params, epoch),
+            epoch::end_of(&self.params, epoch),
+        );
+        if !descriptor.covers(from, until) {
+            return Err(DropReason::Validity);
+        }
+        let held = self.descriptor(&short);
+        let id = descriptor.id();
+        let descriptor = match held.filter(|held| held.body() == descriptor.body()) {
+            Some(held) => held.clone(),
+            None => {
+                counters.verified += 1;
+                descriptor.verify(&self.network)?;
+                Arc::new(descriptor)
+            }
+        };
+        let held = self.beat(epoch, &short);
+        let beat = match held.filter(|held| held.body() == beat.body()) {
+            Some(held) => held.clone(),
+            None => {
+                counters.verified += 1;
+                beat.verify(&self.network, &id)?;
+                Arc::new(beat)
+            }
+        };
+        Ok((descriptor, beat))
+    }
+
     /// Whether beats of this epoch may still change its set.
     pub(in crate::pki) fn is_open(&self, epoch: u32) -> bool {
         epoch >= self.current && epoch <= self.current.saturating_add(1)
@@ -113,13 +174,7 @@ impl reconcile::Items for Held<'_> {
     }
 
     fn key_of(&self, item: &[u8]) -> Option<Key> {
-        let (descriptor, beat) = pair(item)?;
-        let (epoch, _) = Beat::peek(beat)?;
-        (epoch == self.epoch).then_some(())?;
-        Some(key(
-            &Descriptor::decode(descriptor).ok()?.hash(),
-            Beat::body_of(beat),
-        ))
+        key_of_item(self.epoch, item)
     }
 
     fn refuses(&self, key: &Key) -> bool {
@@ -138,6 +193,15 @@ pub(in crate::pki) fn pair(item: &[u8]) -> Option<(&[u8], &[u8; BEAT_LEN])> {
     };
     reader.end()?;
     Some((descriptor, beat))
+}
+
+/// The key of an item of this epoch; `None` if it is none.
+pub(in crate::pki) fn key_of_item(epoch: u32, item: &[u8]) -> Option<Key> {
+    let (descriptor, beat) = pair(item)?;
+    let (of, _) = Beat::peek(beat)?;
+    (of == epoch).then_some(())?;
+    let descriptor = Descriptor::decode(descriptor).ok()?;
+    Some(key(&descriptor.hash(), Beat::body_of(beat)))
 }
 
 pub(in crate::pki) fn key_of_pair(descriptor: &Descriptor, beat: &Beat) -> Key {

@@ -10,10 +10,7 @@ use crate::{
     epoch::Seeds,
     reconcile::Key,
 };
-use mix::{
-    ShortId,
-    time::Moment,
-};
+use mix::{ShortId, time::Moment};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// After so many epochs without a certificate the last certified directory counts for nothing any more: the mesh begins anew.
@@ -93,7 +90,10 @@ impl Store {
     }
 
     pub(super) fn turn_past(&mut self) {
-        let (oldest, next) = (self.current.saturating_sub(1), self.current.saturating_add(1));
+        let (oldest, next) = (
+            self.current.saturating_sub(1),
+            self.current.saturating_add(1),
+        );
         for epoch in oldest..=next {
             // Once an epoch is near, nothing that is committed later changes its seed behind our back.
             if epoch <= self.current {
@@ -183,7 +183,12 @@ impl Store {
     }
 
     /// The directory that these records make on this basis.
-    pub(in crate::pki) fn build(&self, epoch: u32, listed: &Listed, basis: &Basis) -> Arc<Directory> {
+    pub(in crate::pki) fn build(
+        &self,
+        epoch: u32,
+        listed: &Listed,
+        basis: &Basis,
+    ) -> Arc<Directory> {
         let seed = self.seed(epoch);
         let certified = basis.certified.as_ref().map_or([0; 32], |d| d.root());
         let keys = listed.keys.concat();
