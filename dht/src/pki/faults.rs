@@ -18,7 +18,6 @@ use std::{
     sync::Arc,
 };
 
-mod hooks;
 mod items;
 mod receipts;
 
@@ -281,7 +280,7 @@ impl Pki {
         let outcome =
             (self.faults).insert(self.now, bytes, &self.params, member, &mut self.counters);
         if outcome == Outcome::New {
-            self.store.bans_changed();
+            self.bans_changed();
         }
         outcome
     }

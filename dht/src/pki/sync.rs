@@ -26,7 +26,6 @@ mod wanted;
 use budget::Budget;
 pub(super) use kinds::Topic;
 pub(super) use plan::Sync;
-pub(super) use wanted::WantedSet;
 
 const VERSION: u8 = 1;
 /// Longest request and longest answer, in bytes.

@@ -152,19 +152,20 @@ impl Pki {
 
     /// Whether we will vote for no set of this epoch that lacks this beat. Who has no beat of the epoch itself won't vote, and who
     /// has lied is left out.
-    fn insists_on(&self, epoch: u32, owner: &mix::ShortId, beat: &[u8]) -> bool {
+    fn insists_on(&mut self, epoch: u32, owner: &mix::ShortId, beat: &[u8]) -> bool {
+        let witness = self
+            .candidates_of(epoch)
+            .by_short(&self.own_short)
+            .is_some();
         let held = self.store.beat(epoch, owner);
         let (from, until) = (
             epoch::start_of(&self.params, epoch),
             epoch::end_of(&self.params, epoch),
         );
         let covered = self.store.descriptor(owner);
-        self.now <= epoch::guard(&self.params, epoch)
+        witness
+            && self.now <= epoch::guard(&self.params, epoch)
             && self.own_beat(epoch).is_some()
-            && self
-                .candidates_of(epoch)
-                .by_short(&self.own_short)
-                .is_some()
             && held.is_some_and(|held| held.says(beat))
             && covered.is_some_and(|descriptor| descriptor.covers(from, until))
             && !self.faults.accuses(owner)

@@ -42,6 +42,11 @@ impl Items {
         self.row = None;
     }
 
+    /// Whose item this is.
+    pub(super) fn short(&self, key: &Key) -> Option<&ShortId> {
+        self.keys.get(key)
+    }
+
     pub(super) fn remove(&mut self, key: &Key) {
         self.keys.remove(key);
         self.row = None;
@@ -56,16 +61,21 @@ pub(in crate::pki) struct Held<'a> {
 }
 
 impl Store {
-    /// The items of an epoch; none if it isn't kept.
-    pub(in crate::pki) fn held(&mut self, epoch: u32) -> Held<'_> {
-        let row = match self.epochs.get_mut(&epoch) {
+    /// All keys of an epoch in a row.
+    pub(super) fn row(&mut self, epoch: u32) -> Arc<[Key]> {
+        match self.epochs.get_mut(&epoch) {
             Some(set) => {
                 let Items { keys, row, .. } = &mut set.items;
                 row.get_or_insert_with(|| keys.keys().copied().collect())
                     .clone()
             }
             None => Arc::default(),
-        };
+        }
+    }
+
+    /// The items of an epoch; none if it isn't kept.
+    pub(in crate::pki) fn held(&mut self, epoch: u32) -> Held<'_> {
+        let row = self.row(epoch);
         Held {
             store: self,
             epoch,
