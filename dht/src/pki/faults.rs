@@ -188,6 +188,7 @@ impl Faults {
     }
 
     /// How many are kept.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -290,7 +291,7 @@ impl Pki {
         let member = self.members();
         match (self.faults).insert_own(self.now, fault, member, &mut self.counters) {
             Outcome::New => {
-                self.store.bans_changed();
+                self.bans_changed();
                 let news = News::Fault(fault.encode().into());
                 self.announce.relay(self.now, news);
             }

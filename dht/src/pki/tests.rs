@@ -11,6 +11,7 @@ use mix::time::Span;
 use proptest::prelude::*;
 
 mod certify;
+mod faults;
 mod mesh;
 mod rooted;
 mod sync;

@@ -201,9 +201,9 @@ fn a_proof_that_is_over_on_one_side_is_not_sent_twice() {
     let oldest = NOW - params().ban_epochs + 1;
     insert(&mut other, &proof(&node, oldest, [0, 1]));
     one.turn(NOW + 1);
-    assert_eq!(reconcile(&mut one, &mut other), 3);
+    assert_eq!(reconcile(&mut one, &mut other), 2);
     assert_eq!((one.len(), one.refused.len()), (0, 1));
-    assert_eq!(reconcile(&mut one, &mut other), 2, "not asked for again");
+    assert_eq!(reconcile(&mut one, &mut other), 1, "not asked for again");
 }
 
 #[test]

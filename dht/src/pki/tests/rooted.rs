@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     pki::sync::{Topic, WantedSet},
-    reconcile::{self, MAX_ROUNDS},
+    reconcile::MAX_ROUNDS,
 };
 
 fn peer(n: u32) -> NodeId {
@@ -25,49 +25,59 @@ fn want(pki: &mut Pki, set: &Directory, prefer: Option<NodeId>) {
     pki.want_set(EPOCH, set.root(), set.len() as u32, prefer);
 }
 
-/// Answers all requests of `pki` by `answer` until it rests; the number of requests about a root, and their bytes with the answers.
+/// What requests about roots have cost and brought.
+#[derive(Default)]
+struct Served {
+    requests: usize,
+    /// With the answers.
+    bytes: usize,
+    sets: Vec<WantedSet>,
+}
+
+/// Answers all requests of `pki` about roots by `answer`, for a while.
 fn serve(
     pki: &mut Pki,
     mut answer: impl FnMut(&SyncRequest, Moment) -> Option<(NodeId, Vec<u8>)>,
-) -> (usize, usize) {
-    let (mut now, mut requests, mut bytes) = (pki.now, 0, 0);
-    for _ in 0..400 {
+) -> Served {
+    let (mut now, mut served) = (pki.now, Served::default());
+    for _ in 0..160 {
         pki.handle_timeout(now);
         while let Some(sync) = pki.poll_sync() {
             if !matches!(Topic::split(&sync.request), Ok((Topic::Rooted { .. }, _))) {
                 pki.handle_sync_failed(now, sync.token);
                 continue;
             }
-            requests += 1;
-            bytes += sync.request.len();
+            served.requests += 1;
+            served.bytes += sync.request.len();
             match answer(&sync, now) {
                 Some((from, answer)) => {
                     assert!(answer.len() <= MAX_SYNC_LEN);
-                    bytes += answer.len();
+                    served.bytes += answer.len();
                     pki.handle_sync_response(now, sync.token, &from, &answer);
+                    served.sets.extend(pki.take_sets());
                 }
                 None => pki.handle_sync_failed(now, sync.token),
             }
         }
         now = now + Span::from_millis(100);
     }
-    (requests, bytes)
+    served
 }
 
 /// Lets `one` get a set from `other`; the set and what it cost.
-fn get(one: &mut Pki, other: &mut Pki, set: &Directory) -> (Option<WantedSet>, usize, usize) {
+fn get(one: &mut Pki, other: &mut Pki, set: &Directory) -> (Option<WantedSet>, usize) {
     want(one, set, None);
     let (from, to) = (one.own().0, other.own().0);
-    let (requests, bytes) = serve(one, |sync, now| {
+    let mut served = serve(one, |sync, now| {
         let answer = other.handle_sync_request(now, &from, &sync.request);
         answer.map(|answer| (to, answer))
     });
-    (one.take_sets().pop(), requests, bytes)
+    (served.sets.pop(), served.bytes)
 }
 
 /// The directory that the records make in a world without a past.
 fn build(set: &WantedSet) -> Directory {
-    let seed = crate::epoch::union_seed(&params().genesis_seed(), set.epoch);
+    let seed = epoch::union_seed(&params().genesis_seed(), set.epoch);
     Directory::build(&params(), set.epoch, seed, set.items.iter().cloned())
 }
 
@@ -128,7 +138,7 @@ fn bytes_follow_the_difference() {
         let mut other = knowing(2, &all[range]);
         let mut one = knowing(1, &all[1..]);
         let set = other.directory(EPOCH).unwrap();
-        let (got, _, bytes) = get(&mut one, &mut other, &set);
+        let (got, bytes) = get(&mut one, &mut other, &set);
         assert_eq!(build(&got.unwrap()).root(), set.root());
         assert!(bytes < most + 800, "{bytes}");
     }
@@ -143,7 +153,7 @@ fn who_has_it_not_says_so_and_after_four_tries_it_is_left_for_a_while() {
     want(&mut one, &set, Some(peer(50)));
     let mut asked = Vec::new();
     let own = one.own().0;
-    let (requests, _) = serve(&mut one, |sync, now| match &sync.peer {
+    let served = serve(&mut one, |sync, now| match &sync.peer {
         SyncPeer::This(first) => {
             assert_eq!(*first, peer(50));
             None
@@ -156,11 +166,11 @@ fn who_has_it_not_says_so_and_after_four_tries_it_is_left_for_a_while() {
         }
     });
     // The one who isn't there is no try, and nobody is asked twice.
-    assert_eq!((requests, asked), (5, vec![1, 2, 3, 4]));
-    assert!(one.take_sets().is_empty());
+    assert_eq!((served.requests, asked), (5, vec![1, 2, 3, 4]));
+    assert!(served.sets.is_empty());
     let late = one.now;
     want(&mut one, &set, None);
-    let first = serve(&mut one, |_, _| None).0;
+    let first = serve(&mut one, |_, _| None).requests;
     assert_eq!(first, 4, "after a rest it may be wanted again");
     assert!(one.now > late);
     want(&mut one, &set, None);
@@ -181,7 +191,7 @@ fn a_wrong_set_of_the_right_size_costs_a_try() {
     let mut turn = 0;
     let mut wanted = Vec::new();
     while turn < 2 {
-        serve(&mut one, |sync, now| {
+        let served = serve(&mut one, |sync, now| {
             if turn == 1 {
                 let answer = honest.handle_sync_request(now, &own, &sync.request);
                 return answer.map(|answer| (peer(3), answer));
@@ -193,7 +203,7 @@ fn a_wrong_set_of_the_right_size_costs_a_try() {
             let answer = liar.handle_sync_request(now, &own, &lie);
             answer.map(|answer| (peer(2), answer))
         });
-        for got in one.take_sets() {
+        for got in served.sets {
             let good = build(&got).root() == got.root;
             one.settle_set(got.epoch, got.root, good);
             wanted.push(good);
@@ -222,7 +232,7 @@ fn only_so_many_roots_are_wanted_at_once() {
     assert_eq!(roots.len(), 8);
     // What was given up makes room.
     one.want_set(EPOCH, [202; 32], 3, None);
-    assert_eq!(serve(&mut one, |_, _| None).0, 4);
+    assert_eq!(serve(&mut one, |_, _| None).requests, 4);
 }
 
 /// A list of `count` made-up keys that lies between zero and the end, whatever was asked, with the salt of the request.
@@ -248,7 +258,7 @@ fn lists_without_end_cost_so_many_rounds_and_no_more() {
     let set = knowing(2, &all[1..]).directory(EPOCH).unwrap();
     want(&mut one, &set, None);
     let mut round = 0;
-    let (requests, _) = serve(&mut one, |sync, _| {
+    let served = serve(&mut one, |sync, _| {
         round += 1;
         // Another liar each time nobody is named.
         let from = match &sync.peer {
@@ -257,8 +267,12 @@ fn lists_without_end_cost_so_many_rounds_and_no_more() {
         };
         Some((from, endless(&sync.request, 700, round)))
     });
-    assert!(requests <= 4 * MAX_ROUNDS as usize, "{requests}");
-    assert!(one.take_sets().is_empty());
+    assert!(
+        served.requests <= 4 * MAX_ROUNDS as usize,
+        "{}",
+        served.requests
+    );
+    assert!(served.sets.is_empty());
     assert_eq!(one.directory(EPOCH).unwrap().len(), 20, "ours is as it was");
 }
 
@@ -302,15 +316,15 @@ fn valid_records_without_end_fill_nothing_but_the_open_set() {
     let whole = liar.directory(EPOCH).unwrap().root();
     want(&mut one, &set, None);
     let own = one.own().0;
-    let (requests, _) = serve(&mut one, |sync, now| {
+    let served = serve(&mut one, |sync, now| {
         let (_, message) = Topic::split(&sync.request).unwrap();
         let root = whole;
         let lie = Topic::Rooted { epoch: EPOCH, root }.request(message);
         let answer = liar.handle_sync_request(now, &own, &lie)?;
         Some((peer(9), answer))
     });
-    assert!(requests < 20, "{requests}");
-    assert!(one.take_sets().is_empty());
+    assert!(served.requests < 20, "{}", served.requests);
+    assert!(served.sets.is_empty());
 }
 
 proptest! {
@@ -336,7 +350,7 @@ proptest! {
         let set = knowing(2, &all[1..]).directory(EPOCH).unwrap();
         want(&mut one, &set, None);
         let mut at = 0;
-        let (requests, _) = serve(&mut one, |sync, _| {
+        let served = serve(&mut one, |sync, _| {
             at += 1;
             let mut out = answers[at % answers.len()].clone();
             // Half of them have version and salt right.
@@ -346,6 +360,6 @@ proptest! {
             }
             Some((peer(at as u32), out))
         });
-        prop_assert!(requests <= 4 * reconcile::MAX_ROUNDS as usize);
+        prop_assert!(served.requests <= 4 * MAX_ROUNDS as usize);
     }
 }
