@@ -50,6 +50,11 @@ impl KeyPlan {
         self.usable.get(&epoch).copied()
     }
 
+    /// Whether the mix key of an epoch is there.
+    pub(super) fn holds(&self, epoch: u32) -> bool {
+        self.usable.contains_key(&epoch)
+    }
+
     fn knows(&self, epoch: u32) -> bool {
         self.usable.contains_key(&epoch)
             || self.pending.contains_key(&epoch)
@@ -154,7 +159,7 @@ impl<B: Backend> Core<B> {
             // A cache: what can't be read is learned again.
             let _ = self.pki.restore(now, &bytes);
         }
-        Ok(())
+        self.load_duties(now)
     }
 
     /// The node is about to stop: what others told us is kept for a quick start.
@@ -177,6 +182,7 @@ impl<B: Backend> Core<B> {
             self.erase_key(gone);
         }
         self.keys.lost.retain(|lost| *lost >= epoch);
+        self.forget_duties(epoch);
         if !self.keys.knows(epoch) {
             self.make_key(now, epoch);
         }
@@ -295,14 +301,18 @@ impl<B: Backend> Core<B> {
         let at = now.as_millis();
         // Two changes in one millisecond still have an order.
         let last = self.keys.descriptor.as_ref().map(|one| one.fields().seq);
+        let ends = (self.keys.descriptor.as_ref()).map(|one| one.fields().valid_until);
         let seq = last.map_or(at, |last| at.max(last.saturating_add(1)));
         let fields = DescriptorFields {
             seq,
             valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
-            valid_until: at + DESCRIPTOR_LIFE_MS,
+            // One that ended earlier than the one before would not replace it.
+            valid_until: ends.map_or(at + DESCRIPTOR_LIFE_MS, |ends| {
+                ends.max(at + DESCRIPTOR_LIFE_MS)
+            }),
             capability: self.capability(),
             subnet: subnet(&addresses),
-            vrf_key: [0; 32],
+            vrf_key: self.vrf_key(),
             admission: Vec::new(),
             addresses,
         };

@@ -11,9 +11,11 @@ use crate::{
     directory::{Directory, Header},
     epoch,
     fault::SignedVote,
-    id::NodeId,
+    id::{Cell, NodeId},
+    page::certificate_key,
     pki::{
         Pki,
+        lookup::Wanted,
         store::{Certified, Listed, key_of_pair},
         sync::Topic,
     },
@@ -118,9 +120,27 @@ impl Pki {
     }
 
     /// Keeps a certificate that holds; whether it is new.
-    pub(super) fn keep_certificate(&mut self, epoch: u32, certificate: Certificate) -> bool {
+    pub(in crate::pki) fn keep_certificate(&mut self, epoch: u32, certificate: Certificate) -> bool {
         let hash = certificate.hash();
         let named = self.is_named(epoch, &hash);
+        self.insert_certificate(epoch, certificate, hash, named)
+    }
+
+    /// Keeps the certificate that all votes held by the guard make, which others make as well, whatever strangers showed us
+    /// before. Returns its hash.
+    pub(super) fn keep_canonical(&mut self, epoch: u32, certificate: Certificate) -> [u8; 32] {
+        let hash = certificate.hash();
+        self.insert_certificate(epoch, certificate, hash, true);
+        hash
+    }
+
+    fn insert_certificate(
+        &mut self,
+        epoch: u32,
+        certificate: Certificate,
+        hash: [u8; 32],
+        wanted: bool,
+    ) -> bool {
         let now = self.now;
         let round = self.certify.round(epoch);
         if round.certificate(&hash).is_some() {
@@ -128,10 +148,10 @@ impl Pki {
         }
         round.wanted.remove(&hash);
         if round.certificates.len() >= MAX_CERTIFICATES {
-            if !named {
+            if !wanted {
                 return false;
             }
-            // One that a later header names is worth more than any other but the first.
+            // One that a later header names, or will, is worth more than any other but the first.
             round.certificates.pop();
         }
         let first = round.certificates.is_empty();
@@ -377,6 +397,11 @@ impl Pki {
         round.ask = Some(self.now + pause);
         round.asked = asked.saturating_add(1);
         self.want_certificate(epoch, None, None);
+        if asked > 0 {
+            // Neighbours don't help: whoever is near its key may.
+            let key = certificate_key(&self.network, Cell::WHOLE, epoch);
+            self.lookups.ask(key, Wanted::Certificate { epoch });
+        }
     }
 
     /// Takes a certificate that somebody shows; whether it is new and holds.
@@ -426,6 +451,18 @@ impl Pki {
         let held = round.and_then(|round| round.certificates.first());
         held.map(|held| &*held.certificate)
             .or_else(|| Some(&*self.store.past().certified(epoch)?.certificate))
+    }
+
+    /// Certificates held that aren't those of certified sets: others of the same sets, or of sets that we lack.
+    pub(in crate::pki) fn other_certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let rounds = self.certify.rounds.iter();
+        rounds.flat_map(|(epoch, round)| {
+            let certified = self.store.past().certified(*epoch);
+            let certified = certified.map(|held| held.certificate.hash());
+            let others = round.certificates.iter();
+            let others = others.filter(move |held| Some(held.hash) != certified);
+            others.map(|held| &*held.certificate)
+        })
     }
 
     /// The last certified directory.

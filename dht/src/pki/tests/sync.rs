@@ -119,6 +119,10 @@ fn at_the_cut_off_three_neighbours_are_asked_each_another() {
         pki.handle_timeout(now);
         while let Some(sync) = pki.poll_sync() {
             let (topic, message) = Topic::split(&sync.request).unwrap();
+            if matches!(topic, Topic::Certificate { .. }) {
+                pki.handle_sync_failed(now, sync.token);
+                continue;
+            }
             let message = crate::reconcile::Message::decode(message).unwrap();
             if topic == Topic::Faults {
                 let neighbour = peer(asked as u32).id();
