@@ -112,7 +112,7 @@ impl Pki {
             .iter()
             .filter(|held| held.certificate.header().root() == root);
         // Of several with one output everybody can make the canonical one; the others are had from those who made them only.
-        let rank = |(output, hash): ([u8; 32], [u8; 32])| {
+        let rank = |(output, hash): (crate::vrf::Output, [u8; 32])| {
             let own = made.is_some_and(|(_, own)| own == hash);
             (output, !own, hash)
         };
