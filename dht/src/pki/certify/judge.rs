@@ -107,16 +107,22 @@ impl Pki {
         let guard = epoch::guard(&self.params, epoch);
         let root = first.certificate.header().root();
         let presence = first.certificate.presence();
-        if let Some(made) = self.assemble(before, &root, presence, Some(guard)) {
-            self.keep_certificate(before, made);
-        }
+        let made = self.assemble(before, &root, presence, Some(guard));
+        let made = made.map(|made| (made.output(), self.keep_canonical(before, made)));
         let round = self.certify.rounds.get(&before)?;
         let of_root = round
             .certificates
             .iter()
             .filter(|held| held.certificate.header().root() == root);
-        let lowest = of_root.min_by_key(|held| (held.certificate.output(), held.hash));
-        lowest.map(|held| held.hash)
+        // Of several with one output everybody can make the canonical one; the others are had from those who made them only.
+        let rank = |(output, hash): (crate::vrf::Output, [u8; 32])| {
+            let own = made.is_some_and(|(_, own)| own == hash);
+            (output, !own, hash)
+        };
+        let lowest = of_root
+            .map(|held| (held.certificate.output(), held.hash))
+            .min_by_key(|one| rank(*one));
+        lowest.map(|(_, hash)| hash)
     }
 
     /// Votes for the first proposal, in the order of views, that holds.
