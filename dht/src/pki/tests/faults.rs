@@ -79,7 +79,7 @@ fn two_beats_become_a_proof_that_bans_everywhere() {
         two.directory(NEXT).unwrap().root()
     );
     // A later epoch as well: while no set is certified, everybody is a member.
-    let later = epoch::start_of(&params(), NEXT);
+    let later = epoch::beat_window(&params(), NEXT + 1).from;
     one.handle_bundle(
         later,
         &bundle(&[Record::Beat(all[3].beat(NEXT + 1, 0).as_bytes())]),
