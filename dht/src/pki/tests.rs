@@ -13,6 +13,7 @@ use proptest::prelude::*;
 mod certify;
 mod faults;
 mod mesh;
+mod receipts;
 mod rooted;
 mod sync;
 mod vouching;

@@ -60,7 +60,7 @@ fn serve(
                 None => pki.handle_sync_failed(now, sync.token),
             }
         }
-        now = now + Span::from_millis(100);
+        now += Span::from_millis(100);
     }
     served
 }
