@@ -29,6 +29,7 @@ use crate::view::MessageState;
 mod contacts;
 mod duration;
 mod inbox;
+mod mesh;
 mod messages;
 pub(crate) mod print;
 pub(crate) mod progress;
@@ -80,6 +81,14 @@ enum Command {
     },
     /// Show how the node is.
     Status,
+    /// Show the mesh as the node sees it: epoch, directory, duty, own weight, links.
+    Peers,
+    /// Show contacts whose node knows another mesh, with the evidence.
+    Alarms {
+        /// Put this alarm away; it stays as evidence.
+        #[arg(long, value_name = "ID")]
+        seen: Option<String>,
+    },
     /// Look at the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -272,6 +281,8 @@ async fn execute(data: Option<PathBuf>, command: Command, out: &mut Out) -> Resu
         Command::Message { id } => messages::message(&Client::new(&data)?, &id, out).await,
         Command::Inbox(args) => inbox::inbox(&Client::new(&data)?, &args, out).await,
         Command::Status => status::status(&Client::new(&data)?, out).await,
+        Command::Peers => mesh::peers(&Client::new(&data)?, out).await,
+        Command::Alarms { seen } => mesh::alarms(&Client::new(&data)?, seen, out).await,
         Command::Demo(_) | Command::Sim(_) | Command::Completions { .. } => Ok(0),
     }
 }

@@ -20,6 +20,8 @@ pub(super) mod key {
     pub(crate) const BEAT: &str = "beat/";
     pub(crate) const SENT: &str = "sent/";
     pub(crate) const INBOX: &str = "inbox/";
+    pub(crate) const CERTIFIED: &str = "certified/";
+    pub(crate) const ALARM: &str = "alarm/";
 
     /// The key of one record: its kind and its id in hex.
     pub(crate) fn of(prefix: &str, id: &[u8]) -> String {

@@ -66,7 +66,7 @@ pub(super) struct Readiness {
     ready: bool,
     told: bool,
     pub(super) reasons: Vec<String>,
-    epoch: Option<(u32, [u8; 32])>,
+    epoch: Option<(u32, [u8; 32], bool)>,
 }
 
 impl Readiness {
@@ -366,18 +366,19 @@ impl<B: Backend> Core<B> {
             };
             self.tell(event);
         }
+        self.follow_certificates(now, epoch);
         if let Some(directory) = directory {
             let root = directory.root();
-            if self.ready.epoch != Some((epoch, root)) {
-                self.ready.epoch = Some((epoch, root));
-                for talk in self.people.talks.values_mut() {
-                    talk.conversation.set_root(epoch, root);
-                }
+            let certified = self.split.in_use(epoch).is_some();
+            if self.ready.epoch != Some((epoch, root, certified)) {
+                self.ready.epoch = Some((epoch, root, certified));
+                let degraded = self.pki_view(epoch).degraded;
                 let nodes = directory.nodes().len();
                 self.tell(Event::Epoch {
                     epoch,
                     root: hex(&root),
                     nodes,
+                    degraded,
                 });
             }
         }
