@@ -32,11 +32,13 @@ pub enum DropReason {
     Unwanted,
     /// A request to reconcile beyond what one peer, or all together, may ask.
     Budget,
+    /// A proposal, vote or certificate of those who, as far as we know, are no witnesses of its epoch.
+    Witness,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::Version,
         Self::Signature,
@@ -50,6 +52,7 @@ impl DropReason {
         Self::Full,
         Self::Unwanted,
         Self::Budget,
+        Self::Witness,
     ];
 
     /// A stable snake-case name for metrics.
@@ -68,6 +71,7 @@ impl DropReason {
             Self::Full => "full",
             Self::Unwanted => "unwanted",
             Self::Budget => "budget",
+            Self::Witness => "witness",
         }
     }
 
@@ -119,6 +123,32 @@ pub struct Counters {
     pub sync_out: u64,
     /// New records that came with them.
     pub sync_records: u64,
+    /// New proposals taken in, our own not counted.
+    pub proposals: u64,
+    /// New votes taken in, our own not counted.
+    pub votes: u64,
+    /// Epochs of which a certificate was made or came.
+    pub certificates: u64,
+    /// Epochs of which certificate and set are held.
+    pub certified: u64,
+    /// Epochs that began without.
+    pub uncertified: u64,
+    /// Proposals we made.
+    pub proposed: u64,
+    /// Votes we made.
+    pub voted: u64,
+    /// Proposals we would not vote for.
+    pub refused: u64,
+    /// Certified sets taken up without a past to check them by.
+    pub adopted: u64,
+    /// Proven faults taken in, our own proofs included.
+    pub faults: u64,
+    /// Proofs of omission that we made ourselves.
+    pub omissions: u64,
+    /// Receipts got for our beats.
+    pub receipts: u64,
+    /// Receipts given to others.
+    pub receipts_given: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 

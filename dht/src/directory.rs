@@ -20,6 +20,7 @@ use std::sync::Arc;
 mod basis;
 mod header;
 mod proof;
+mod restored;
 mod topology;
 
 pub use basis::Basis;

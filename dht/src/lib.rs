@@ -35,6 +35,7 @@ mod bucket;
 pub mod bundle;
 pub mod cell;
 pub mod certificate;
+pub mod checks;
 pub mod committee;
 pub mod counters;
 pub mod descriptor;

@@ -93,6 +93,24 @@ pub fn head_key(network: &NetworkId, cell: Cell, epoch: u32) -> [u8; 32] {
     )
 }
 
+/// The key a certificate of an epoch is served under: `derive("certificate-key", network ‖ cell ‖ epoch)`.
+pub fn certificate_key(network: &NetworkId, cell: Cell, epoch: u32) -> [u8; 32] {
+    derive(
+        "murmuration/v1/certificate-key",
+        &[&network.0, &cell.to_bytes(), &epoch.to_le_bytes()],
+    )
+}
+
+/// The key a list of candidates is served under, by the hash that a header names.
+pub fn candidates_key(hash: &[u8; 32]) -> [u8; 32] {
+    derive("murmuration/v1/candidates-key", &[hash])
+}
+
+/// The key a list of bans is served under, by the hash that a header names.
+pub fn bans_key(hash: &[u8; 32]) -> [u8; 32] {
+    derive("murmuration/v1/bans-key", &[hash])
+}
+
 /// Pages of each kind in a directory of `count` entries.
 pub fn page_count(count: u32) -> u32 {
     count.div_ceil(PAGE_ENTRIES as u32)

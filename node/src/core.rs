@@ -11,7 +11,7 @@
 //! same object runs in the driver over real sockets and in `sim` in virtual time.
 //!
 //! The rooms: `upkeep` (epoch keys, beats, readiness), `mesh` (whom we hold links to, and routes over
-//! them), `present` (what is certified), `split` (contacts who know another mesh), `guards` (a leaf's first hops), `outbox` (the payload stream), `fetch` (the fetch stream and
+//! them), `present` (what is certified), `split` (contacts who know another mesh), `start` (where to start from), `guards` (a leaf's first hops), `outbox` (the payload stream), `fetch` (the fetch stream and
 //! its answers), `people` (contacts, hellos, conversations, messages), `journal`
 //! (what must be durable first), `records` (what is written), `views` (what users see).
 
@@ -25,8 +25,10 @@ mod people;
 mod present;
 pub(crate) mod records;
 mod split;
+pub(crate) mod start;
 mod upkeep;
 mod views;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use dht::directory::Directory;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
-use dht::pki::{Caps, Pki, SyncRequest};
+use dht::pki::{Caps, OwnRecord, Pki, SyncRequest};
 use mix::cover::{Stream, Streams};
 use mix::mixer::{Mixer, MixerConfig, Opener};
 use mix::time::{Moment, Span};
@@ -118,6 +120,8 @@ pub struct Core<B: Backend> {
     mailboxes: Mailboxes<B>,
     journal: Journal<Then>,
     keys: upkeep::KeyPlan,
+    /// Epochs of which proposals or votes of ours are on disk.
+    signed: BTreeSet<u32>,
     ready: upkeep::Readiness,
     people: people::People,
     outbox: outbox::Outbox,
@@ -130,11 +134,11 @@ pub struct Core<B: Backend> {
     loops: BTreeMap<[u8; 16], u32>,
     loop_key: [u8; 32],
     split: split::Split,
-    /// Proofs for the PKI.
-    faults: VecDeque<dht::fault::Fault>,
     /// What conversations were told last.
     said_root: Option<(u32, Option<[u8; 32]>)>,
     epochs: present::Epochs,
+    /// In how many subnets we started, if anybody counted.
+    start_subnets: Option<usize>,
     counters: Counters,
     pool: PoolMeter,
     next_tick: Moment,
@@ -154,6 +158,8 @@ type ConversationId = [u8; 16];
 enum Then {
     /// Publish and use the mix key of this epoch.
     Publish(u32),
+    /// Publish what this node signed as a witness.
+    Sign(Box<OwnRecord>),
     /// Hand these deposits to the payload stream.
     Deposit(Vec<outbox::Deposit>),
     /// Tell the user.
@@ -257,6 +263,7 @@ impl<B: Backend> Core<B> {
             mailboxes,
             journal: Journal::new(),
             keys: upkeep::KeyPlan::default(),
+            signed: BTreeSet::new(),
             ready: upkeep::Readiness::default(),
             people: people::People::default(),
             outbox: outbox::Outbox::default(),
@@ -268,9 +275,9 @@ impl<B: Backend> Core<B> {
             loops: BTreeMap::new(),
             loop_key,
             split: split::Split::default(),
-            faults: VecDeque::new(),
             said_root: None,
             epochs: present::Epochs::default(),
+            start_subnets: None,
             counters: Counters::default(),
             pool: PoolMeter::default(),
             next_tick: now,
@@ -280,6 +287,8 @@ impl<B: Backend> Core<B> {
             rng,
             key_rng,
         };
+        let witness = core.witness_keys();
+        core.pki.set_witness(witness);
         core.load_people(now)?;
         core.load_split()?;
         core.load_keys(stored, now)?;
@@ -387,6 +396,7 @@ impl<B: Backend> Core<B> {
         for then in released.freed {
             match then {
                 Then::Publish(epoch) => self.publish_epoch(now, epoch),
+                Then::Sign(duty) => self.publish_duty(now, *duty),
                 Then::Deposit(deposits) => self.outbox.add(deposits),
                 Then::Tell(event) => self.tell(event),
             }
@@ -410,6 +420,7 @@ impl<B: Backend> Core<B> {
         self.mixer.handle_timeout(now);
         self.mailboxes.handle_timeout(millis(now));
         self.pki.handle_timeout(now);
+        self.write_duties();
         self.streams.handle_timeout(now);
         while let Some(stream) = self.streams.poll() {
             match stream {

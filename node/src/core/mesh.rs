@@ -132,7 +132,11 @@ impl<B: Backend> Core<B> {
         });
         for entry in guarding.chain(neighbours) {
             if wanted.len() < MAX_LINKS || wanted.contains_key(&entry.node()) {
-                let addresses = || entry.addresses().to_vec();
+                let addresses = || {
+                    let mut addresses = entry.addresses().to_vec();
+                    self.keep_dialable(&mut addresses);
+                    addresses
+                };
                 wanted.entry(entry.node()).or_insert_with(addresses);
             }
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use dht::flock;
+use dht::{flock, pki};
 use mix::time::Moment;
 use storage::backend::Backend;
 
@@ -48,32 +48,56 @@ impl Epochs {
 impl<B: Backend> Core<B> {
     /// The directory of an epoch, for users.
     pub(super) fn pki_view(&mut self, epoch: u32) -> PkiView {
-        let Some(directory) = self.pki.directory(epoch) else {
+        let Some(view) = self.pki.epoch_view(epoch).filter(|view| view.nodes > 0) else {
             return PkiView {
                 epoch,
                 degraded: Some(Degraded::Behind),
                 ..PkiView::default()
             };
         };
+        let degraded = view.degraded.map(|why| match why {
+            pki::Degraded::TooFew => Degraded::TooFew,
+            pki::Degraded::Pending => Degraded::Pending,
+            pki::Degraded::SetMissing => Degraded::SetMissing,
+            pki::Degraded::Behind => Degraded::Behind,
+            _ => Degraded::Uncertified,
+        });
         PkiView {
             epoch,
-            root: hex(&directory.root()),
-            degraded: Some(Degraded::Uncertified),
-            nodes: directory.len(),
-            banned: directory.bans().len(),
-            ..PkiView::default()
+            root: hex(&view.root),
+            certified: degraded.is_none(),
+            degraded,
+            certificate: view.certificate.map(|hash| hex(&hash)),
+            committee: view.committee,
+            quorum: view.quorum,
+            votes: view.votes,
+            nodes: view.nodes,
+            banned: view.bans,
         }
     }
 
-    /// What is certified of an epoch, if that is the directory in use.
-    fn certified_now(&mut self, _epoch: u32) -> Option<Certified> {
-        None
+    /// What is certified of an epoch, if that is the directory in use and not known yet.
+    fn newly_certified(&mut self, epoch: u32) -> Option<Certified> {
+        let root = self.pki.directory(epoch)?.root();
+        if self.split.in_use(epoch) == Some(root) {
+            return None;
+        }
+        let (certificate, candidates) = self.pki.certified(epoch)?;
+        (certificate.header().root() == root).then_some(Certified {
+            epoch,
+            root,
+            certificate,
+            candidates,
+        })
     }
 
     /// Learns what is certified now, and lets conversations say so.
     pub(super) fn follow_certificates(&mut self, now: Moment, epoch: u32) {
-        if let Some(one) = self.certified_now(epoch) {
+        if let Some(one) = self.newly_certified(epoch) {
             self.learn_certified(now, one);
+        }
+        for rival in self.pki.rivals(epoch) {
+            self.learn_rival(now, &rival);
         }
         let said = (epoch, self.split.root(epoch));
         if self.said_root != Some(said) {
@@ -121,6 +145,7 @@ impl<B: Backend> Core<B> {
         if self.open_alarms() > 0 {
             warnings.push("split_view".to_owned());
         }
+        warnings.extend(self.few_bootstrap());
         warnings
     }
 

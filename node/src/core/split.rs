@@ -115,24 +115,8 @@ impl Split {
     /// before: someone feeds us a second present, or witnesses sign twice.
     pub(super) fn certified(&mut self, now: Moment, one: Certified) -> (Vec<u32>, Raised) {
         self.in_use = Some((one.epoch, one.root));
-        if let Some(before) = self.known.get(&one.epoch) {
-            if before.root == one.root {
-                return (Vec::new(), Raised::default());
-            }
-            if self.alarms.contains_key(&(OWN, one.epoch)) {
-                return (Vec::new(), Raised::default());
-            }
-            let mut alarm = Alarm::new(OWN, now, before);
-            alarm.answer(State::Proven, &one.certificate);
-            let faults = faults(before, &one.certificate);
-            alarm.faults = faults.len();
-            let raised = Raised {
-                alarm: self.enter(alarm),
-                faults,
-                ..Raised::default()
-            };
-            // What was certified first stays what we say: both are in the alarm.
-            return (Vec::new(), raised);
+        if self.known.contains_key(&one.epoch) {
+            return (Vec::new(), self.rival(now, &one.certificate));
         }
         self.known.insert(one.epoch, one);
         let mut gone = Vec::new();
@@ -140,6 +124,26 @@ impl Split {
             gone.extend(self.known.pop_first().map(|(epoch, _)| epoch));
         }
         (gone, Raised::default())
+    }
+
+    /// Another certificate of an epoch. What was certified first stays what we say; both are in the alarm.
+    pub(super) fn rival(&mut self, now: Moment, rival: &Certificate) -> Raised {
+        let Some(before) = self.known.get(&rival.epoch()) else {
+            return Raised::default();
+        };
+        let raised_before = self.alarms.contains_key(&(OWN, rival.epoch()));
+        if before.root == rival.header().root() || raised_before {
+            return Raised::default();
+        }
+        let mut alarm = Alarm::new(OWN, now, before);
+        alarm.answer(State::Proven, rival);
+        let faults = faults(before, rival);
+        alarm.faults = faults.len();
+        Raised {
+            alarm: self.enter(alarm),
+            faults,
+            ..Raised::default()
+        }
     }
 
     /// A contact's frame commits to another root of an epoch than ours.

@@ -1,6 +1,6 @@
 //! Connects split views to conversations, loops, disk and users.
 
-use dht::fault::Fault;
+use dht::certificate::Certificate;
 use mix::time::Moment;
 use storage::backend::Backend;
 
@@ -12,9 +12,6 @@ use crate::error::Error;
 use crate::request::{RequestError, RequestErrorKind};
 use crate::session::conversation::Conversation;
 use crate::view::{AlarmView, Event};
-
-/// Faults found that the PKI has not taken yet: those of one pair of certificates.
-const MAX_FAULTS: usize = 128;
 
 impl<B: Backend> Core<B> {
     /// Reads alarms and certified epochs. The epochs are a cache; an alarm that can't be read stops nothing either, but is kept.
@@ -50,6 +47,12 @@ impl<B: Backend> Core<B> {
         for epoch in gone {
             self.delete_state(&certified_key(epoch));
         }
+        self.follow_up(now, None, raised);
+    }
+
+    /// Another certificate of an epoch that is certified here came along.
+    pub(in crate::core) fn learn_rival(&mut self, now: Moment, rival: &Certificate) {
+        let raised = self.split.rival(now, rival);
         self.follow_up(now, None, raised);
     }
 
@@ -109,8 +112,9 @@ impl<B: Backend> Core<B> {
             note,
             faults,
         } = raised;
-        for fault in faults {
-            self.accuse(now, fault);
+        // It checks, keeps and gossips them.
+        for fault in &faults {
+            self.pki.handle_fault(now, fault);
         }
         let Some(alarm) = alarm else { return };
         self.save_alarm(&alarm);
@@ -138,13 +142,6 @@ impl<B: Backend> Core<B> {
             // A full queue costs the other side our certificate, not its alarm: it saw our frames.
             let _ = (talk.conversation).submit_note(at, id, note, at.saturating_add(life));
             self.save_talk(&over);
-        }
-    }
-
-    /// Hands a proof to the PKI, which gossips it.
-    fn accuse(&mut self, _now: Moment, fault: Fault) {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push_back(fault);
         }
     }
 

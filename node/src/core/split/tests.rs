@@ -32,7 +32,8 @@ const AT: Moment = Moment::from_millis(NOW);
 
 fn params() -> Arc<NetworkParams> {
     Arc::new(NetworkParams {
-        genesis_ms: NOW,
+        // In epoch 3 now.
+        genesis_ms: NOW - 3 * NetworkParams::local().epoch_ms,
         ..NetworkParams::local()
     })
 }
@@ -171,6 +172,11 @@ impl Half {
         }
     }
 
+    /// Proofs that the PKI has taken.
+    fn faults(&self) -> u64 {
+        self.core.pki.counters().faults
+    }
+
     fn alarms(&self) -> Vec<crate::view::AlarmView> {
         self.core.alarms()
     }
@@ -236,10 +242,11 @@ fn two_halves_raise_the_alarm_on_both_sides_with_proof() {
         let bytes = crate::core::records::hex(&other.certificate.encode());
         assert_eq!(alarm.their_certificate.as_ref(), Some(&bytes));
         // Everyone but the two who were left out somewhere; each certificate has five of its six.
-        let signed: Vec<_> = half.core.faults.iter().collect();
+        let signed = Fault::of_certificates(&own.certificate, &other.certificate, &own.candidates);
         assert_eq!(signed.len(), alarm.double_signers);
         assert!(signed.len() >= 2 * 5 - 7, "{} signed both", signed.len());
         assert!(signed.iter().all(|fault| fault.verify(&params()).is_ok()));
+        assert_eq!(half.faults(), signed.len() as u64);
         assert!(alarm.what().contains("signed both"), "{}", alarm.what());
     }
     // What goes on being said raises no second alarm.
@@ -349,7 +356,7 @@ fn a_lying_contact_is_counted_and_capped() {
     c.core.hear_note(AT, TALK, &bytes);
     c.core.hear_note(AT, TALK, &bytes);
     assert_eq!(told(&c.settle()), [AlarmState::Unproven]);
-    assert_eq!((c.core.faults.len(), c.core.split.heard.bad_notes), (0, 1));
+    assert_eq!((c.faults(), c.core.split.heard.bad_notes), (0, 1));
 }
 
 #[test]
@@ -371,7 +378,7 @@ fn a_second_present_is_our_own_alarm() {
         panic!("one alarm");
     };
     assert_eq!((alarm.with.as_ref(), alarm.epoch), (None, 3));
-    assert_eq!(a.core.faults.len(), alarm.double_signers);
+    assert_eq!(a.faults(), alarm.double_signers as u64);
     assert_eq!(a.core.split.root(3), Some(first.root));
     // A loop that left before anything was certified says nothing.
     let mut early = [2; 16];
