@@ -159,6 +159,12 @@ struct UpArgs {
         value_delimiter = ','
     )]
     bootstrap: Vec<String>,
+    /// Start from the peers in this signed list, too.
+    #[arg(long, value_name = "FILE", env = "MURMUR_BOOTSTRAP_LIST")]
+    bootstrap_list: Option<String>,
+    /// The key that signs the list, 64 hex digits.
+    #[arg(long, value_name = "KEY", env = "MURMUR_BOOTSTRAP_KEY")]
+    bootstrap_key: Option<String>,
     /// Offer QUIC besides TCP.
     #[arg(long, env = "MURMUR_QUIC", num_args = 0..=1, default_missing_value = "true")]
     quic: Option<bool>,
@@ -353,6 +359,8 @@ impl From<UpArgs> for Overrides {
             profile: args.profile,
             listen: args.listen,
             bootstrap: args.bootstrap,
+            bootstrap_list: args.bootstrap_list,
+            bootstrap_key: args.bootstrap_key,
             quic: args.quic,
             log: args.log,
         }
