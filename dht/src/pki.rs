@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 mod announce;
 mod certify;
+mod evidence;
 mod faults;
 mod held;
 mod lookup;

@@ -66,7 +66,7 @@ pub(super) struct Readiness {
     ready: bool,
     told: bool,
     pub(super) reasons: Vec<String>,
-    epoch: Option<(u32, [u8; 32])>,
+    epoch: Option<(u32, [u8; 32], bool)>,
 }
 
 impl Readiness {
@@ -162,6 +162,7 @@ impl<B: Backend> Core<B> {
         if !std::mem::replace(&mut self.keys.closed, true) {
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
     }
 
@@ -196,6 +197,7 @@ impl<B: Backend> Core<B> {
             self.keys.saved_view = epoch;
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
         self.expire_fetches(now);
         self.want_links(now);
@@ -287,7 +289,9 @@ impl<B: Backend> Core<B> {
         }
         let mut addresses = Vec::new();
         let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
-        for address in self.keys.listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
+        let mut listen = self.keys.listen.clone();
+        self.keep_dialable(&mut listen);
+        for address in listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
             if let Some(left) = room.checked_sub(address.len()) {
                 room = left;
                 addresses.push(address.clone());
@@ -371,18 +375,19 @@ impl<B: Backend> Core<B> {
             };
             self.tell(event);
         }
+        self.follow_certificates(now, epoch);
         if let Some(directory) = directory {
             let root = directory.root();
-            if self.ready.epoch != Some((epoch, root)) {
-                self.ready.epoch = Some((epoch, root));
-                for talk in self.people.talks.values_mut() {
-                    talk.conversation.set_root(epoch, root);
-                }
+            let certified = self.split.in_use(epoch).is_some();
+            if self.ready.epoch != Some((epoch, root, certified)) {
+                self.ready.epoch = Some((epoch, root, certified));
+                let degraded = self.pki_view(epoch).degraded;
                 let nodes = directory.nodes().len();
                 self.tell(Event::Epoch {
                     epoch,
                     root: hex(&root),
                     nodes,
+                    degraded,
                 });
             }
         }
@@ -406,12 +411,10 @@ fn beat_key(epoch: u32) -> String {
     key::of(key::BEAT, &epoch.to_be_bytes())
 }
 
-/// Tag of the first address's subnet: /16 of an IPv4 address, /32 of an IPv6 one; 0 if it has none.
-/// Multiaddr codes: 4 for IPv4 (four bytes follow), 41 for IPv6 (sixteen follow).
+/// Tag of the first address's subnet; 0 if it has none.
 fn subnet(addresses: &[Vec<u8>]) -> u32 {
-    match addresses.first().map(Vec::as_slice) {
-        Some([4, a, b, ..]) => u32::from_be_bytes([4, 0, *a, *b]),
-        Some([41, a, b, c, d, ..]) => u32::from_be_bytes([*a, *b, *c, *d]),
-        _ => 0,
-    }
+    let first = addresses.first();
+    first
+        .and_then(|address| super::start::subnet(address))
+        .unwrap_or_default()
 }
