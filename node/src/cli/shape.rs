@@ -70,6 +70,7 @@ pub(super) struct Status<'a> {
     degraded: bool,
     nodes: usize,
     on_duty: usize,
+    behind_nat: bool,
     profile: &'a str,
 }
 
@@ -152,6 +153,7 @@ impl<'a> From<&'a NodeView> for Status<'a> {
             degraded: node.degraded,
             nodes: node.nodes,
             on_duty: node.on_duty,
+            behind_nat: node.behind_nat,
             profile: &node.profile,
         }
     }

@@ -445,7 +445,7 @@ async fn the_status_has_its_shape() {
     let bench = Bench::new();
     let expected = json!({
         "peer_id": "12D3KooWfake", "listen": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake"], "ready": true, "reasons": [],
-        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8,
+        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8, "behind_nat": false,
         "profile": "balanced",
     });
     assert_eq!(bench.run(&["status", "--json"]).await.json(), expected);

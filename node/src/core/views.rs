@@ -28,6 +28,7 @@ impl<B: Backend> Core<B> {
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
             on_duty,
             links: self.links.len(),
+            behind_nat: self.is_behind_nat(),
             profile: self.config.profile.clone(),
             network: params.name.clone(),
             ..NodeView::default()
