@@ -10,7 +10,6 @@ use std::time::Duration;
 use dht::beat::{Beat, BeatFields};
 use dht::descriptor::{Capability, Descriptor, DescriptorFields};
 use dht::pki::OwnRecord;
-use mix::route::Topology;
 use mix::time::Moment;
 use mix::{EpochKey, MixPublic, MixSecret};
 use storage::backend::Backend;
@@ -49,6 +48,11 @@ pub(super) struct KeyPlan {
 }
 
 impl KeyPlan {
+    /// Our public key of an epoch, once others may know it.
+    pub(super) fn usable(&self, epoch: u32) -> Option<MixPublic> {
+        self.usable.get(&epoch).copied()
+    }
+
     fn knows(&self, epoch: u32) -> bool {
         self.usable.contains_key(&epoch)
             || self.pending.contains_key(&epoch)
@@ -358,9 +362,7 @@ impl<B: Backend> Core<B> {
         if self.ready.connected == 0 && self.links.is_empty() {
             reasons.push("no_bootstrap".to_owned());
         }
-        let known = directory
-            .as_ref()
-            .is_some_and(|all| all.hop_of(&self.short).is_some());
+        let known = directory.as_ref().is_some_and(|all| self.takes_part(all));
         if !known {
             reasons.push("pki_stale".to_owned());
         }

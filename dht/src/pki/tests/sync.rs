@@ -167,7 +167,7 @@ fn a_foreign_root_is_reconciled_first_and_read_page_by_page_only_if_that_does_no
         // Nobody answers.
         let sync = pki.poll_sync().unwrap();
         pki.handle_sync_failed(now, sync.token);
-        now = now + Span::from_secs(4);
+        now += Span::from_secs(4);
     }
     show(&mut pki, now);
     assert_eq!(
