@@ -3,13 +3,13 @@
 //! What `nft add table ip nat; nft add chain ip nat out '{ type nat hook postrouting priority 100; }'; nft add rule ip nat out
 //! masquerade` would do, without asking for that program. Numbers are those of linux/netfilter/nf_tables.h.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 
-use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
-};
+use socket2::{Domain, Protocol, Socket, Type};
 
+/// The kernel's sockets for talking to the kernel, and netfilter's among them.
+const NETLINK: i32 = 16;
+const NETFILTER: i32 = 12;
 /// Netfilter's subsystem of tables, in the upper byte of a message type.
 const TABLES: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
@@ -54,18 +54,14 @@ pub(super) fn switch_on() -> io::Result<()> {
         message(3, NEW_RULE, APPEND, IPV4, &rule.concat()),
         message(4, BATCH_END, REQUEST, 0, &[]),
     ];
-    let socket = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(NETFILTER),
-    )?;
-    let kernel = SocketAddrNetlink::new(0, 0);
-    sendto(&socket, &batch.concat(), SendFlags::empty(), &kernel)?;
+    let kind = (Domain::from(NETLINK), Type::RAW, Protocol::from(NETFILTER));
+    let mut socket = Socket::new(kind.0, kind.1, Some(kind.2))?;
+    // A netlink socket without a peer talks to the kernel.
+    socket.write_all(&batch.concat())?;
     let mut answers = 0;
     while answers < 3 {
         let mut room = [0; 8_192];
-        let (_, len) = recv(&socket, &mut room[..], RecvFlags::empty())?;
+        let len = socket.read(&mut room)?;
         let mut left = &room[..len];
         while left.len() >= 20 {
             let len = u32::from_ne_bytes(left[..4].try_into().unwrap()) as usize;

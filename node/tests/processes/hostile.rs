@@ -30,7 +30,7 @@ pub const FRAME: usize = 2048;
 
 /// One stream: bytes to write before it is closed.
 #[derive(Debug)]
-struct Blurt(StreamProtocol, Vec<u8>);
+pub struct Blurt(StreamProtocol, Vec<u8>);
 
 impl UpgradeInfo for Blurt {
     type Info = StreamProtocol;
@@ -58,7 +58,7 @@ impl OutboundUpgrade<Stream> for Blurt {
 
 /// Written, or a stream of the node's, which is kept and never read.
 #[derive(Debug)]
-struct Done(Option<Stream>);
+pub struct Done(Option<Stream>);
 
 impl From<Stream> for Done {
     fn from(stream: Stream) -> Self {
