@@ -24,7 +24,7 @@ use crate::driver::peelers::{self, Peelers};
 use crate::env::{self, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::handle::NodeHandle;
-use crate::net::{self, NetConfig, Tap};
+use crate::net::{self, KeyWatch, NetConfig, Tap};
 use crate::view::Event;
 
 /// Peers of the last life dialled before those named: half of the dials at a time, so that none of them can hold up the others.
@@ -41,14 +41,16 @@ const QUOTA: u64 = 256 << 20;
 pub struct Node {
     /// The way in.
     pub handle: NodeHandle,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Error>>,
 }
 
-/// What tests may add to a node: they see every packet on its links.
+/// What tests may add to a node: they see every packet on its links and every key it looks up.
 #[derive(Debug, Default)]
 pub struct Hooks {
     /// A copy of every frame written and read.
     pub tap: Option<Tap>,
+    /// The key of every record looked up and served.
+    pub keys: Option<KeyWatch>,
 }
 
 impl Node {
@@ -86,6 +88,7 @@ impl Node {
         net_config.quic = config.quic;
         net_config.second_dial_ms = (params.epoch_ms / 20).clamp(500, 3_000);
         net_config.tap = hooks.tap;
+        net_config.keys = hooks.keys;
         rng.fill_bytes(&mut net_config.seed);
 
         let (rates, weight) = config.profile.shape(&params);
@@ -122,9 +125,10 @@ impl Node {
         let handle = NodeHandle::new(requests, events.clone());
         let driver = Driver::new(core, clock, net, peelers, disk, (incoming, events), peer_id);
         let task = tokio::spawn(async move {
-            driver.run().await;
+            let ended = driver.run().await;
             // The directory stays locked until the last write is done.
             drop(dir);
+            ended
         });
         Ok(Self { handle, task })
     }
@@ -151,7 +155,7 @@ impl Node {
                 "report this as a bug",
             )
             .with_source(cause)
-        })
+        })?
     }
 }
 

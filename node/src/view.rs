@@ -133,6 +133,8 @@ pub struct NodeView {
     pub on_duty: usize,
     /// Links that are up.
     pub links: usize,
+    /// Neighbours have found that nobody can dial this node: it takes part as a leaf, by connections of its own.
+    pub behind_nat: bool,
     /// The profile's name.
     pub profile: String,
     /// Network name.

@@ -35,6 +35,14 @@ pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> 
                 node.listen.join("\n           ")
             },
         ),
+        (
+            "reached",
+            if node.behind_nat {
+                "by nobody: behind a NAT, a leaf until that changes".to_owned()
+            } else {
+                "by others".to_owned()
+            },
+        ),
         ("epoch", node.epoch.to_string()),
         ("nodes", format!("{}, {} on duty", node.nodes, node.on_duty)),
         ("directory", node.pki.words()),

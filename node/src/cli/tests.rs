@@ -448,7 +448,7 @@ async fn the_status_has_its_shape() {
     let bench = Bench::new();
     let expected = json!({
         "peer_id": "12D3KooWfake", "listen": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake"], "ready": true, "reasons": [],
-        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8,
+        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8, "behind_nat": false,
         "profile": "balanced",
         "pki": {
             "epoch": 0, "root": "", "certified": false, "degraded": null, "certificate": null, "committee": 0, "quorum": 0,

@@ -38,7 +38,10 @@ pub(super) struct KeyPlan {
     lost: Vec<u32>,
     /// When the beat of the next epoch is due.
     planned: Option<(u32, Moment)>,
-    listen: Vec<Vec<u8>>,
+    /// Where others can dial us; unknown before the first listener is ready.
+    listen: Option<Vec<Vec<u8>>>,
+    /// Nobody can.
+    behind_nat: bool,
     descriptor: Option<Descriptor>,
     saved_view: u32,
     closed: bool,
@@ -76,12 +79,27 @@ impl Readiness {
 }
 
 impl<B: Backend> Core<B> {
-    /// We listen on these addresses (binary multiaddrs without peer id).
+    /// We listen on these addresses (binary multiaddrs without peer id), and others reach us there.
     pub fn handle_listen(&mut self, now: Moment, addresses: Vec<Vec<u8>>) {
-        if self.keys.listen != addresses {
-            self.keys.listen = addresses;
-            self.publish_descriptor(now);
+        self.handle_reach(now, addresses, false);
+    }
+
+    /// Others can dial us under these addresses; behind a NAT nobody can. Then this node takes part as a leaf: it makes all its
+    /// connections itself, and nobody counts on it as a hop or a holder.
+    pub fn handle_reach(&mut self, now: Moment, addresses: Vec<Vec<u8>>, behind_nat: bool) {
+        let unchanged = self.keys.listen.as_ref() == Some(&addresses);
+        if unchanged && self.keys.behind_nat == behind_nat {
+            return;
         }
+        self.keys.listen = Some(addresses);
+        self.keys.behind_nat = behind_nat;
+        self.publish_descriptor(now);
+    }
+
+    /// Neighbours have found that nobody can dial this node.
+    #[must_use]
+    pub fn is_behind_nat(&self) -> bool {
+        self.keys.behind_nat
     }
 
     /// The number of connected peers changed.
@@ -284,13 +302,12 @@ impl<B: Backend> Core<B> {
     }
 
     fn publish_descriptor(&mut self, now: Moment) {
-        if self.keys.listen.is_empty() {
+        let Some(mut listen) = self.keys.listen.clone() else {
             return;
-        }
+        };
+        self.keep_dialable(&mut listen);
         let mut addresses = Vec::new();
         let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
-        let mut listen = self.keys.listen.clone();
-        self.keep_dialable(&mut listen);
         for address in listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
             if let Some(left) = room.checked_sub(address.len()) {
                 room = left;
@@ -328,6 +345,9 @@ impl<B: Backend> Core<B> {
     }
 
     fn capability(&self) -> Capability {
+        if self.keys.behind_nat {
+            return Capability::LEAF;
+        }
         Capability::new(self.config.weight, self.config.weight > 0).unwrap_or(Capability::FULL)
     }
 

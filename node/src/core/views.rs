@@ -29,6 +29,7 @@ impl<B: Backend> Core<B> {
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
             on_duty: duty.flock,
             links: self.links.len(),
+            behind_nat: self.is_behind_nat(),
             profile: self.config.profile.clone(),
             network: params.name.clone(),
             warnings: self.warnings(&pki),
