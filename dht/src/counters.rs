@@ -32,11 +32,13 @@ pub enum DropReason {
     Unwanted,
     /// A request to reconcile beyond what one peer, or all together, may ask.
     Budget,
+    /// A descriptor without the work that the network asks for.
+    Admission,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::Version,
         Self::Signature,
@@ -50,6 +52,7 @@ impl DropReason {
         Self::Full,
         Self::Unwanted,
         Self::Budget,
+        Self::Admission,
     ];
 
     /// A stable snake-case name for metrics.
@@ -68,6 +71,7 @@ impl DropReason {
             Self::Full => "full",
             Self::Unwanted => "unwanted",
             Self::Budget => "budget",
+            Self::Admission => "admission",
         }
     }
 
@@ -75,7 +79,10 @@ impl DropReason {
     ///
     /// Epochs and validity depend on clocks, equivocations and churn are the signer's doing, the rest are ours.
     pub fn blames_sender(self) -> bool {
-        matches!(self, Self::Malformed | Self::Signature | Self::Key)
+        matches!(
+            self,
+            Self::Malformed | Self::Signature | Self::Key | Self::Admission
+        )
     }
 }
 

@@ -101,6 +101,9 @@ pub enum PublishError {
     /// A beat before any descriptor.
     #[error("publish the descriptor before the first beat")]
     NoDescriptor,
+    /// A descriptor without the proof of work that the network asks for: see [`crate::admission`].
+    #[error("the descriptor lacks the proof of work that this network asks for")]
+    Admission,
     /// A descriptor with a lower or equal `seq` than the one known, or not valid now.
     #[error("the descriptor is outdated or not valid now")]
     Descriptor,
@@ -525,6 +528,9 @@ impl Pki {
     fn publish_descriptor(&mut self, descriptor: Descriptor) -> Result<(), PublishError> {
         if descriptor.id() != self.own || descriptor.verify(&self.network).is_err() {
             return Err(PublishError::NotOurs);
+        }
+        if self.store.admits(&descriptor).is_err() {
+            return Err(PublishError::Admission);
         }
         match self
             .store
