@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::testing::{TestNode, params};
-use std::sync::Arc;
 
 #[test]
 fn terms_are_as_long_as_a_ban_and_end_at_different_times() {
@@ -62,6 +61,7 @@ mod work {
         pki::{Caps, PublishError},
         testing::rng,
     };
+    use std::sync::Arc;
 
     fn solved(challenge: Challenge, effort: u8) -> [u8; PROOF_LEN] {
         Search::new(challenge, effort, 7).run()

@@ -288,6 +288,11 @@ impl Store {
             .filter(|directory| !directory.is_empty())
     }
 
+    /// Something outside has changed what the directories mean.
+    pub(super) fn touched(&mut self) {
+        self.changed = true;
+    }
+
     pub(super) fn take_changed(&mut self) -> bool {
         core::mem::take(&mut self.changed)
     }

@@ -166,6 +166,11 @@ impl Sync {
         self.introduced = true;
     }
 
+    /// Whether a head was ever read.
+    pub(super) fn introduced(&self) -> bool {
+        self.introduced
+    }
+
     /// Whether a foreign root of `count` nodes, where we know `own`, is a matter for reconciliation: it is until a few exchanges
     /// have ended without making it ours, but never if it holds so much more that it is better read from many.
     pub(super) fn takes(
