@@ -195,6 +195,16 @@ impl Descriptor {
         verify_strict(SIGN_CONTEXT, network, &self.id, body, signature)
     }
 
+    /// Whether it counts instead of `held`, of the same node: the one that ends later, then the higher `seq`, then the lower hash.
+    /// A total order, so that all views end the same; and what a held descriptor covers, its successors cover.
+    pub fn replaces(&self, held: &Self) -> bool {
+        let rank = |one: &Self| (one.fields.valid_until, one.fields.seq);
+        match rank(self).cmp(&rank(held)) {
+            core::cmp::Ordering::Equal => self.hash() < held.hash(),
+            order => order.is_gt(),
+        }
+    }
+
     /// Who signed it.
     pub fn id(&self) -> NodeId {
         self.id

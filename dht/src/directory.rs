@@ -18,13 +18,12 @@ use mix::{Hop, ShortId};
 use std::sync::Arc;
 
 mod basis;
-mod certified;
 mod header;
 mod proof;
+mod restored;
 mod topology;
 
 pub use basis::Basis;
-pub use certified::Granted;
 pub use header::Header;
 pub(crate) use proof::order_key;
 pub use proof::{Absence, Inclusion, MAX_INCLUSION_LEN};

@@ -198,6 +198,16 @@ impl Fault {
         }
     }
 
+    /// The epoch it is about, as far as its words go.
+    pub fn epoch(&self) -> u32 {
+        match self {
+            Self::Beats { beats, .. } => beats[0].epoch(),
+            Self::Votes { votes, .. } => votes[0].epoch(),
+            Self::Proposals { proposals, .. } => proposals[0].header().epoch,
+            Self::Omission(omission) => omission.header.epoch,
+        }
+    }
+
     /// Names the proof in gossip and reconciliation: `derive("fault", bytes)`.
     pub fn hash(&self) -> [u8; 32] {
         derive("murmuration/v1/fault", &[&self.encode()])

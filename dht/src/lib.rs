@@ -37,6 +37,7 @@ mod bucket;
 pub mod bundle;
 pub mod cell;
 pub mod certificate;
+pub mod checks;
 pub mod committee;
 pub mod counters;
 pub mod descriptor;

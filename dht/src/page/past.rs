@@ -5,7 +5,6 @@
 
 use crate::{
     bans::{BAN_LEN, Bans, BansPart, MAX_BANS},
-    certificate::Certificate,
     committee::{Candidates, MAX_CANDIDATES_LEN},
     counters::DropReason,
     directory::{Directory, Header},
@@ -15,7 +14,7 @@ use crate::{
 };
 use mix::{NetworkId, ShortId};
 
-use super::{Head, MAX_PROOF_LEN};
+use super::MAX_PROOF_LEN;
 
 /// Longest start of a chain, in bytes: below the 16 KiB of a Kademlia message.
 pub const MAX_START_LEN: usize = Header::LEN + MAX_CANDIDATES_LEN;
@@ -31,13 +30,8 @@ pub fn start_key(root: &[u8; 32]) -> [u8; 32] {
     derive("murmuration/v1/start", &[root])
 }
 
-/// The key of the candidates that a header commits to: `derive("candidates", hash)`.
-pub fn candidates_key(hash: &[u8; 32]) -> [u8; 32] {
-    derive("murmuration/v1/candidates", &[hash])
-}
-
 /// The key of a page of the bans that a header commits to: `derive("bans-page", hash ‖ index)`.
-pub fn bans_key(hash: &[u8; 32], index: u32) -> [u8; 32] {
+pub fn bans_page_key(hash: &[u8; 32], index: u32) -> [u8; 32] {
     derive("murmuration/v1/bans-page", &[hash, &index.to_le_bytes()])
 }
 
@@ -149,23 +143,12 @@ impl BansPage {
     }
 }
 
-/// Everything about a certified directory but its pages, by key: for those who come later.
-pub fn of_certified(directory: &Directory, certificate: &Certificate) -> Vec<([u8; 32], Vec<u8>)> {
-    let (header, next, bans) = (
-        directory.header(),
-        directory.next_candidates(),
-        directory.bans(),
-    );
-    let head = Head {
-        header: *header,
-        certificate: certificate.encode(),
-    };
-    let mut out = vec![
-        (start_key(&directory.root()), encode_start(header, next)),
-        (candidates_key(&header.next_committee), next.encode()),
-    ];
+/// What a certified directory gives to those who come later, beside its pages, candidates and certificate: by key.
+pub fn for_newcomers(directory: &Directory) -> Vec<([u8; 32], Vec<u8>)> {
+    let (header, bans) = (directory.header(), directory.bans());
+    let start = encode_start(header, directory.next_candidates());
+    let mut out = vec![(start_key(&directory.root()), start)];
     let pages = (0..bans_pages(bans.len() as u32)).filter_map(|index| BansPage::of(bans, index));
-    out.extend(pages.map(|page| (bans_key(&header.bans, page.index), page.encode())));
-    out.push((head.key(), head.encode()));
+    out.extend(pages.map(|page| (bans_page_key(&header.bans, page.index), page.encode())));
     out
 }

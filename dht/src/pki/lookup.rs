@@ -27,12 +27,37 @@ const ATTEMPTS: u8 = 3;
 const MAX_STEP: u32 = 16;
 /// While beats wait for descriptors or we know next to nobody, the pause stays below this many fast ones.
 const EAGER: u64 = 8;
+/// Keys waiting to be asked for that are no pages.
+const MAX_ASKED: usize = 16;
 
 /// What a key was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wanted {
-    Head { epoch: u32 },
-    Page { root: [u8; 32], index: u32 },
+    Head {
+        epoch: u32,
+    },
+    Page {
+        root: [u8; 32],
+        index: u32,
+    },
+    /// A certificate of an epoch.
+    Certificate {
+        epoch: u32,
+    },
+    /// The bans that a header commits to.
+    Bans {
+        hash: [u8; 32],
+    },
+}
+
+impl Wanted {
+    /// The epoch it is of no use after.
+    fn epoch(&self) -> Option<u32> {
+        match self {
+            Self::Head { epoch } | Self::Certificate { epoch } => Some(*epoch),
+            Self::Page { .. } | Self::Bans { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,8 +67,8 @@ pub(super) struct Lookups {
     slow: Span,
     patience: Span,
     heads: BTreeMap<u32, HeadTimer>,
-    /// Head keys to ask for.
-    ask: VecDeque<([u8; 32], u32)>,
+    /// Keys to ask for, but for those of pages.
+    ask: VecDeque<([u8; 32], Wanted)>,
     /// Keys asked for and not done, with the moment we stop waiting.
     open: BTreeMap<[u8; 32], (Wanted, Moment)>,
     fetches: BTreeMap<[u8; 32], Fetch>,
@@ -105,14 +130,23 @@ impl Lookups {
         };
         self.heads.retain(|epoch, _| kept(*epoch));
         self.heads.insert(current, HeadTimer { next, step: 0 });
-        self.ask.retain(|(_, epoch)| kept(*epoch));
+        let useful = |wanted: &Wanted| wanted.epoch().is_none_or(kept);
+        self.ask.retain(|(_, wanted)| useful(wanted));
         self.fetches.retain(|_, fetch| kept(fetch.header.epoch));
         self.past.retain(|past| kept(past.epoch));
         let fetches = &self.fetches;
         self.open.retain(|_, (wanted, _)| match wanted {
-            Wanted::Head { epoch } => kept(*epoch),
             Wanted::Page { root, .. } => fetches.contains_key(root),
+            other => useful(other),
         });
+    }
+
+    /// Asks for a key soon, unless that is under way or too much else is.
+    pub(super) fn ask(&mut self, key: [u8; 32], wanted: Wanted) {
+        let asked = self.open.contains_key(&key) || self.ask.iter().any(|(other, _)| *other == key);
+        if !asked && self.ask.len() < MAX_ASKED {
+            self.ask.push_back((key, wanted));
+        }
     }
 
     /// Something about this epoch is missing: ask for its head soon.
@@ -241,8 +275,8 @@ impl Lookups {
             return None;
         }
         let until = now + self.patience;
-        if let Some((key, epoch)) = self.ask.pop_front() {
-            self.open.insert(key, (Wanted::Head { epoch }, until));
+        if let Some((key, wanted)) = self.ask.pop_front() {
+            self.open.insert(key, (wanted, until));
             return Some(key);
         }
         // The fetch with the fewest pages left first: small ones are not held up by one that claims thousands.
@@ -305,9 +339,7 @@ impl Lookups {
                 step: (timer.step + 1).min(MAX_STEP),
             };
             let key = head_key(network, Cell::WHOLE, epoch);
-            if !self.open.contains_key(&key) && !self.ask.contains(&(key, epoch)) {
-                self.ask.push_back((key, epoch));
-            }
+            self.ask(key, Wanted::Head { epoch });
         }
     }
 }

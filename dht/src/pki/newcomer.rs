@@ -10,9 +10,10 @@ use crate::{
     committee::{Candidates, HANDOVER},
     counters::{DropReason, Verdict},
     directory::Directory,
+    epoch::Seeds,
     id::Cell,
     network::NetworkParams,
-    page::{Head, candidates_key, decode_start, head_key, start_key},
+    page::{candidates_key, certificate_key, decode_start, start_key},
 };
 use mix::{NetworkId, time::Moment};
 use rand_chacha::ChaCha20Rng;
@@ -38,7 +39,7 @@ const TRIES: u8 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wanted {
     Start,
-    Head(u32),
+    Certificate(u32),
     Candidates([u8; 32]),
     Page(u32),
     Bans(u32),
@@ -75,8 +76,10 @@ pub enum Progress {
 pub struct Joined {
     /// The last certified set.
     pub directory: Arc<Directory>,
-    /// The chain that leads to it: its certificate, the seeds from there on.
-    pub chain: Chain,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// The seeds from there on, if the chain was long enough to show one being committed.
+    pub seeds: Option<Seeds>,
 }
 
 #[derive(Debug)]
@@ -88,7 +91,7 @@ pub(super) struct Newcomer {
     /// The present epoch.
     target: u32,
     chain: Option<Chain>,
-    heads: BTreeMap<u32, Vec<Certificate>>,
+    certificates: BTreeMap<u32, Vec<Certificate>>,
     candidates: BTreeMap<[u8; 32], Candidates>,
     reading: Option<Reading>,
     asks: Asks,
@@ -102,7 +105,7 @@ impl Newcomer {
             most: caps.nodes,
             target: 0,
             chain: None,
-            heads: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             candidates: BTreeMap::new(),
             reading: None,
             asks: Asks::new(params, caps.lookups),
@@ -172,7 +175,7 @@ impl Newcomer {
         }
         let result = match wanted {
             Wanted::Start => self.take_start(bytes),
-            Wanted::Head(epoch) => self.take_head(key, epoch, bytes),
+            Wanted::Certificate(epoch) => self.take_certificate(epoch, bytes),
             Wanted::Candidates(hash) => self.take_candidates(hash, bytes),
             Wanted::Page(index) => match &mut self.reading {
                 Some(reading) => reading.take_page(index, bytes),
@@ -193,10 +196,11 @@ impl Newcomer {
     /// The certified set, once all of it is there.
     pub(super) fn joined(&mut self) -> Option<Joined> {
         let (reading, chain) = (self.reading.as_ref()?, self.chain.as_ref()?);
-        let directory = reading.directory(&self.params, chain.candidates())?;
+        let directory = reading.directory(&self.params)?;
         Some(Joined {
             directory: Arc::new(directory),
-            chain: chain.clone(),
+            certificate: chain.certificate()?.clone(),
+            seeds: chain.seeds(),
         })
     }
 
@@ -208,11 +212,11 @@ impl Newcomer {
     }
 
     /// A certificate of an epoch to come; it is checked when the chain has come to it.
-    fn take_head(&mut self, key: &[u8; 32], epoch: u32, bytes: &[u8]) -> Result<(), DropReason> {
-        let head = Head::decode(bytes)?;
-        let certificate = Certificate::decode(&head.certificate)?;
-        let held = self.heads.entry(epoch).or_default();
-        if head.key() != *key || *certificate.header() != head.header || held.len() >= HELD {
+    fn take_certificate(&mut self, epoch: u32, bytes: &[u8]) -> Result<(), DropReason> {
+        let certificate = Certificate::decode(bytes)?;
+        let header = certificate.header();
+        let held = self.certificates.entry(epoch).or_default();
+        if header.params != self.network || header.epoch != epoch || held.len() >= HELD {
             return Err(DropReason::Unwanted);
         }
         if !held.contains(&certificate) {
@@ -235,8 +239,8 @@ impl Newcomer {
         while self.extend() {}
         let Some(chain) = &self.chain else { return };
         let tip = chain.tip().epoch;
-        self.heads.retain(|epoch, _| *epoch > tip);
-        let named: BTreeSet<_> = (self.heads.values().flatten())
+        self.certificates.retain(|epoch, _| *epoch > tip);
+        let named: BTreeSet<_> = (self.certificates.values().flatten())
             .map(|certificate| certificate.header().next_committee)
             .collect();
         self.candidates.retain(|hash, _| named.contains(hash));
@@ -249,7 +253,10 @@ impl Newcomer {
         };
         let tip = chain.tip().epoch;
         let next = tip.saturating_add(1);
-        for (epoch, held) in self.heads.range_mut(next..=tip.saturating_add(HANDOVER)) {
+        for (epoch, held) in self
+            .certificates
+            .range_mut(next..=tip.saturating_add(HANDOVER))
+        {
             let mut moved = false;
             held.retain(|certificate| {
                 let header = certificate.header();
@@ -273,7 +280,7 @@ impl Newcomer {
                 return true;
             }
         }
-        self.heads.retain(|_, held| !held.is_empty());
+        self.certificates.retain(|_, held| !held.is_empty());
         false
     }
 
@@ -281,8 +288,8 @@ impl Newcomer {
     fn exhausted(&self, tip: u32) -> bool {
         let behind = tip.saturating_add(1)..=tip.saturating_add(HANDOVER).min(self.target);
         behind.into_iter().all(|epoch| {
-            let key = head_key(&self.network, Cell::WHOLE, epoch);
-            self.asks.tries(&key) >= TRIES && !self.heads.contains_key(&epoch)
+            let key = certificate_key(&self.network, Cell::WHOLE, epoch);
+            self.asks.tries(&key) >= TRIES && !self.certificates.contains_key(&epoch)
         })
     }
 
@@ -298,18 +305,20 @@ impl Newcomer {
                 for epoch in
                     tip.epoch.saturating_add(1)..=tip.epoch.saturating_add(WINDOW).min(self.target)
                 {
-                    if !self.heads.contains_key(&epoch) {
-                        let key = head_key(&self.network, Cell::WHOLE, epoch);
-                        wanted.insert(key, Wanted::Head(epoch));
+                    if !self.certificates.contains_key(&epoch) {
+                        let key = certificate_key(&self.network, Cell::WHOLE, epoch);
+                        wanted.insert(key, Wanted::Certificate(epoch));
                     }
                 }
-                for certificate in self.heads.values().flatten() {
+                for certificate in self.certificates.values().flatten() {
                     let hash = certificate.header().next_committee;
                     if !self.candidates.contains_key(&hash) {
                         wanted.insert(candidates_key(&hash), Wanted::Candidates(hash));
                     }
                 }
-                let near = tip.epoch.saturating_add(HANDOVER) >= self.target;
+                // The checkpoint itself comes without a certificate: its successor brings one.
+                let near = chain.certificate().is_some()
+                    && tip.epoch.saturating_add(HANDOVER) >= self.target;
                 if self.reading.is_none() && near && self.exhausted(tip.epoch) {
                     self.reading = Reading::new(&self.network, tip, self.most);
                 }
@@ -323,7 +332,7 @@ impl Newcomer {
 
     #[cfg(test)]
     fn held(&self) -> (usize, usize, usize) {
-        let heads = self.heads.values().map(Vec::len).sum();
+        let heads = self.certificates.values().map(Vec::len).sum();
         (heads, self.candidates.len(), self.asks.len())
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 use mix::time::Span;
 use proptest::prelude::*;
 
+mod certify;
 mod mesh;
 mod sync;
 mod vouching;

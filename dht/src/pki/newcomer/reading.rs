@@ -4,16 +4,20 @@ use super::{NetworkId, NetworkParams, Wanted};
 use crate::{
     bans::Bans,
     beat::Beat,
-    committee::Candidates,
     counters::DropReason,
     descriptor::Descriptor,
-    directory::{Directory, Granted, Header},
+    directory::{Directory, Header},
     page::{
-        BansPage, Entries, Page, PageKind, RecordPair, bans_key, bans_pages, page_count, page_key,
+        BansPage, Entries, Page, PageKind, RecordPair, bans_page_key, bans_pages, page_count,
+        page_key,
     },
+    weights::Standing,
 };
 use mix::ShortId;
 use std::{collections::BTreeMap, sync::Arc};
+
+/// What the epoch grants a node, and its records, checked.
+type Granted = (Standing, Arc<Descriptor>, Arc<Beat>);
 
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -58,7 +62,7 @@ impl Reading {
             });
         let bans = (0..self.bans_pages.unwrap_or(1))
             .filter(|index| !self.bans.contains_key(index))
-            .map(|index| (bans_key(&self.header.bans, index), Wanted::Bans(index)));
+            .map(|index| (bans_page_key(&self.header.bans, index), Wanted::Bans(index)));
         pages.chain(bans).collect()
     }
 
@@ -95,11 +99,7 @@ impl Reading {
     }
 
     /// The directory, when every page is there.
-    pub(super) fn directory(
-        &self,
-        params: &Arc<NetworkParams>,
-        next: &Candidates,
-    ) -> Option<Directory> {
+    pub(super) fn directory(&self, params: &Arc<NetworkParams>) -> Option<Directory> {
         let (read, all) = self.progress();
         if read < all || self.bans_pages.is_none() {
             return None;
@@ -107,6 +107,6 @@ impl Reading {
         let bans: Vec<_> = self.bans.values().flatten().copied().collect();
         let nodes = self.pages.values().flatten().cloned();
         let bans = Bans::of_entries(&bans)?;
-        Directory::of_header(params, &self.header, nodes, bans, next.clone())
+        Directory::restore(params, &self.header, nodes, bans)
     }
 }
