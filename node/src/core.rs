@@ -25,6 +25,7 @@ mod people;
 pub(crate) mod records;
 mod upkeep;
 mod views;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use dht::directory::Directory;
 use dht::id::NodeId;
 use dht::network::{NetworkParams, Rates};
-use dht::pki::{Caps, Pki, SyncRequest};
+use dht::pki::{Caps, OwnRecord, Pki, SyncRequest};
 use mix::cover::{Stream, Streams};
 use mix::mixer::{Mixer, MixerConfig, Opener};
 use mix::time::{Moment, Span};
@@ -116,6 +117,8 @@ pub struct Core<B: Backend> {
     mailboxes: Mailboxes<B>,
     journal: Journal<Then>,
     keys: upkeep::KeyPlan,
+    /// Epochs of which proposals or votes of ours are on disk.
+    signed: BTreeSet<u32>,
     ready: upkeep::Readiness,
     people: people::People,
     outbox: outbox::Outbox,
@@ -144,6 +147,8 @@ type ConversationId = [u8; 16];
 enum Then {
     /// Publish and use the mix key of this epoch.
     Publish(u32),
+    /// Publish what this node signed as a witness.
+    Sign(Box<OwnRecord>),
     /// Hand these deposits to the payload stream.
     Deposit(Vec<outbox::Deposit>),
     /// Tell the user.
@@ -242,6 +247,7 @@ impl<B: Backend> Core<B> {
             mailboxes,
             journal: Journal::new(),
             keys: upkeep::KeyPlan::default(),
+            signed: BTreeSet::new(),
             ready: upkeep::Readiness::default(),
             people: people::People::default(),
             outbox: outbox::Outbox::default(),
@@ -260,6 +266,8 @@ impl<B: Backend> Core<B> {
             rng,
             key_rng,
         };
+        let witness = core.witness_keys();
+        core.pki.set_witness(witness);
         core.load_people(now)?;
         core.load_keys(stored, now)?;
         Ok(core)
@@ -366,6 +374,7 @@ impl<B: Backend> Core<B> {
         for then in released.freed {
             match then {
                 Then::Publish(epoch) => self.publish_epoch(now, epoch),
+                Then::Sign(duty) => self.publish_duty(now, *duty),
                 Then::Deposit(deposits) => self.outbox.add(deposits),
                 Then::Tell(event) => self.tell(event),
             }
@@ -389,6 +398,7 @@ impl<B: Backend> Core<B> {
         self.mixer.handle_timeout(now);
         self.mailboxes.handle_timeout(millis(now));
         self.pki.handle_timeout(now);
+        self.write_duties();
         self.streams.handle_timeout(now);
         while let Some(stream) = self.streams.poll() {
             match stream {

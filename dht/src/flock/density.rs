@@ -45,11 +45,12 @@ pub fn target(params: &NetworkParams, totals: &Totals) -> u32 {
 /// The size for which nodes are drawn, so that about `target` are on duty once the flock is filled up to [`MIN_ON_DUTY`].
 ///
 /// Draws vary. Near the least size those that fall short are filled up and those that don't stay as they are, so the mean would lie
-/// above the target and pools below their due: 10 % at a target of 16. Drawing for 2 × target − 24 there leaves it to the filling up.
+/// above the target and pools below their due: 10 % at a target of 16. Drawing for 3 × target − 48 there leaves it to the filling up:
+/// at 16 all of it, so that no flock is larger than the least one.
 pub fn aim(target: u32) -> u32 {
     const NEAR: u32 = MIN_ON_DUTY + MIN_ON_DUTY / 2;
     if (MIN_ON_DUTY..NEAR).contains(&target) {
-        2 * target - NEAR
+        3 * target - 2 * NEAR
     } else {
         target
     }

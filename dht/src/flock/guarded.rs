@@ -1,7 +1,8 @@
 //! The flock as a leaf sees it: its packets begin at guards of its own, and those to it end there.
 //!
 //! Guards stay the same for a month, whatever the slot, so one that is off duty carries its leaf's packets all the same: it is a
-//! hop for this leaf only, between the leaf and the nodes on duty with which it holds links. SPEC.md §8.
+//! hop for this leaf only, between the leaf and the nodes on duty with which it holds links. A guest, a node that the set of the
+//! epoch lacks because its beat came too late, takes part as a leaf does: [`Guarded::with_guest`]. SPEC.md §8.
 
 use super::Flock;
 use mix::{
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub struct Guarded {
     flock: Arc<Flock>,
     own: ShortId,
+    /// Ourselves as a final hop, if the directory lacks us.
+    guest: Option<Hop>,
     /// Indices of the guards as mixing nodes: those on duty by their place, then the others behind the whole flock.
     guards: Vec<u32>,
     /// Guards off duty: directory indices.
@@ -59,15 +62,29 @@ impl Guarded {
         Self {
             flock,
             own,
+            guest: None,
             guards: places,
             extra,
             next,
         }
     }
 
+    /// Makes the owner known as a final hop although the directory lacks it: its own loops and reply blocks end there. To be a
+    /// guest takes nothing but a key of the epoch; no other node's routes change.
+    #[must_use]
+    pub fn with_guest(mut self, hop: Hop) -> Self {
+        self.guest = Some(hop).filter(|hop| hop.id == self.own);
+        self
+    }
+
     /// The flock below it.
     pub fn flock(&self) -> &Arc<Flock> {
         &self.flock
+    }
+
+    /// The owner, if it is a guest.
+    pub fn guest(&self) -> Option<&Hop> {
+        self.guest.as_ref()
     }
 
     /// How many guards it has.
@@ -98,7 +115,9 @@ impl Topology for Guarded {
     }
 
     fn hop_of(&self, id: &ShortId) -> Option<Hop> {
-        self.flock.hop_of(id)
+        self.flock
+            .hop_of(id)
+            .or_else(|| self.guest.filter(|guest| guest.id == *id))
     }
 
     fn subnet_of(&self, id: &ShortId) -> Option<u32> {

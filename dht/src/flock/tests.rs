@@ -129,7 +129,7 @@ fn packets_wait_longer_where_the_traffic_is_thin_and_never_shorter() {
 
 #[test]
 fn near_the_least_size_the_flock_is_not_larger_than_it_should_be() {
-    assert_eq!([15, 16, 20, 23, 24, 50].map(aim), [15, 8, 16, 22, 24, 50]);
+    assert_eq!([15, 16, 20, 23, 24, 50].map(aim), [15, 0, 12, 21, 24, 50]);
     let directory = directory(&nodes(&params(), 200));
     for target in [16u64, 18, 20, 23] {
         let totals = Totals {

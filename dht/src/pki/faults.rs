@@ -89,10 +89,46 @@ impl Faults {
         member: impl Fn(&ShortId) -> bool,
         counters: &mut Counters,
     ) -> Outcome {
-        let fault = match Fault::decode(bytes) {
-            Ok(fault) => fault,
-            Err(reason) => return Outcome::Dropped(reason),
+        let check = |fault: &Fault| {
+            counters.verified += 2;
+            fault.verify(params)
         };
+        let outcome = match Fault::decode(bytes) {
+            Ok(fault) => self.consider(now, bytes, &fault, member, check),
+            Err(reason) => Outcome::Dropped(reason),
+        };
+        counters.faults += u64::from(outcome == Outcome::New);
+        outcome
+    }
+
+    /// Takes a proof that we made ourselves of records that were checked.
+    pub(super) fn insert_own(
+        &mut self,
+        now: Moment,
+        fault: &Fault,
+        member: impl Fn(&ShortId) -> bool,
+        counters: &mut Counters,
+    ) -> Outcome {
+        let network = self.network;
+        let proved = |fault: &Fault| {
+            Ok(Offence {
+                culprit: short_id(&network, &fault.culprit()),
+                epoch: fault.epoch(),
+            })
+        };
+        let outcome = self.consider(now, &fault.encode(), fault, member, proved);
+        counters.faults += u64::from(outcome == Outcome::New);
+        outcome
+    }
+
+    fn consider(
+        &mut self,
+        now: Moment,
+        bytes: &[u8],
+        fault: &Fault,
+        member: impl Fn(&ShortId) -> bool,
+        check: impl FnOnce(&Fault) -> Result<Offence, DropReason>,
+    ) -> Outcome {
         let claimed = Offence {
             culprit: short_id(&self.network, &fault.culprit()),
             epoch: fault.epoch(),
@@ -107,8 +143,7 @@ impl Faults {
         let Ok(victim) = self.place_for(&claimed, member) else {
             return Outcome::Dropped(DropReason::Full);
         };
-        counters.verified += 2;
-        match fault.verify(params) {
+        match check(fault) {
             Ok(offence) if offence == claimed => {}
             Ok(_) => return Outcome::Dropped(DropReason::Malformed),
             Err(reason) => return Outcome::Dropped(reason),
@@ -126,7 +161,6 @@ impl Faults {
         self.row = None;
         self.count += 1;
         self.version += 1;
-        counters.faults += 1;
         Outcome::New
     }
 
@@ -154,6 +188,7 @@ impl Faults {
     }
 
     /// How many are kept.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.count
     }
@@ -242,26 +277,34 @@ impl Faults {
 impl Pki {
     /// A fault proof, from gossip, a neighbour or our own past.
     pub(super) fn take_fault(&mut self, bytes: &[u8]) -> Outcome {
-        let certified = self.last_certified();
-        let member = |short: &ShortId| {
-            (certified.as_ref()).is_none_or(|directory| directory.by_short(short).is_some())
-        };
-        let outcome = self
-            .faults
-            .insert(self.now, bytes, &self.params, member, &mut self.counters);
+        let member = self.members();
+        let outcome =
+            (self.faults).insert(self.now, bytes, &self.params, member, &mut self.counters);
         if outcome == Outcome::New {
             self.bans_changed();
         }
         outcome
     }
 
-    /// Two records of one node contradict each other: keep the proof and tell everybody.
+    /// Two records of one node contradict each other, both checked: keep the proof and tell everybody.
     pub(super) fn accuse(&mut self, fault: &Fault) {
-        let bytes = fault.encode();
-        match self.take_fault(&bytes) {
-            Outcome::New => self.announce.relay(self.now, News::Fault(bytes.into())),
+        let member = self.members();
+        match (self.faults).insert_own(self.now, fault, member, &mut self.counters) {
+            Outcome::New => {
+                self.bans_changed();
+                let news = News::Fault(fault.encode().into());
+                self.announce.relay(self.now, news);
+            }
             Outcome::Dropped(reason) => self.counters.drop(reason),
             _ => {}
+        }
+    }
+
+    /// Who is in the last certified directory; everybody, while there is none.
+    fn members(&self) -> impl Fn(&ShortId) -> bool + use<> {
+        let certified = self.last_certified();
+        move |short| {
+            (certified.as_ref()).is_none_or(|directory| directory.by_short(short).is_some())
         }
     }
 

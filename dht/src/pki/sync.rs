@@ -26,6 +26,8 @@ mod wanted;
 use budget::Budget;
 pub(super) use kinds::Topic;
 pub(super) use plan::Sync;
+#[cfg(test)]
+pub(super) use wanted::WantedSet;
 
 const VERSION: u8 = 1;
 /// Longest request and longest answer, in bytes.

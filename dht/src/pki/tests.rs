@@ -11,7 +11,9 @@ use mix::time::Span;
 use proptest::prelude::*;
 
 mod certify;
+mod faults;
 mod mesh;
+mod rooted;
 mod sync;
 mod vouching;
 

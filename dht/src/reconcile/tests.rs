@@ -134,7 +134,7 @@ fn the_cost_follows_the_difference() {
         for difference in [1, 10, 100] {
             // Half of it on either side.
             let mut one = Plain::of(keys(0..n - difference / 2));
-            let mut other = Plain::of(keys((difference + 1) / 2..n));
+            let mut other = Plain::of(keys(difference.div_ceil(2)..n));
             let whole = union(&one, &other);
             let cost = exchange(&mut one, &mut other, 2);
             assert_eq!((&one, &other), (&whole, &whole), "{n}, {difference}");

@@ -108,6 +108,11 @@ impl Guards {
         self.listed != before
     }
 
+    /// None is in use for now: the epoch's directory has us. They stay listed for when it doesn't.
+    pub(super) fn rest(&mut self) {
+        self.in_use.clear();
+    }
+
     /// Listed guards that the directory has as mixing nodes and that are not away.
     fn usable(&self, now: Moment, directory: &Directory) -> Vec<NodeId> {
         let away = |node: &NodeId| {

@@ -1,5 +1,5 @@
 //! Whom a node holds links to: the neighbours that the flock of the slot gives it, from a while before the slot until what was
-//! sent in it has arrived. A leaf holds links to its guards instead.
+//! sent in it has arrived. A leaf holds links to its guards instead, and so does a guest: a node that the directory of the epoch lacks.
 //!
 //! Everyone computes the same links from the same directory (dht/SPEC.md §8), so both ends dial, and what is dialled says nothing
 //! about routes. Only a leaf's guards are its own secret; they are drawn once and kept for a month.
@@ -168,19 +168,38 @@ impl<B: Backend> Core<B> {
         (live, min_live.min(few))
     }
 
+    /// Whether we hold links to guards only: as a leaf, or as a guest, whom the others don't find in this directory.
     fn is_leaf(&self, directory: &Directory) -> bool {
-        directory.by_short(&self.short).is_some_and(flock::is_leaf)
+        match directory.by_short(&self.short) {
+            Some(own) => flock::is_leaf(own),
+            None => self.as_guest(directory).is_some(),
+        }
+    }
+
+    /// Whether packets can end here in the epoch of this directory: as one of its nodes, or as a guest with a key.
+    pub(super) fn takes_part(&self, directory: &Directory) -> bool {
+        directory.by_short(&self.short).is_some() || self.as_guest(directory).is_some()
+    }
+
+    /// Ourselves as the end of our own loops and replies, in an epoch whose directory lacks us: our beat came too late for it.
+    fn as_guest(&self, directory: &Directory) -> Option<Hop> {
+        let epoch = directory.epoch();
+        let key = self.keys.usable(epoch)?;
+        let id = self.short;
+        (directory.by_short(&id).is_none()).then_some(Hop { id, key, epoch })
     }
 
     fn tend_guards(&mut self, now: Moment, directory: &Arc<Directory>) {
         if !self.is_leaf(directory) {
+            self.mesh.guards.rest();
             return;
         }
         let min_live = usize::try_from(self.config.params.min_live).unwrap_or(usize::MAX);
         if directory.mixes() < min_live {
             return;
         }
-        let (links, rng) = (&self.links, &mut self.rng);
+        // Not the dice that routes are drawn with: whom we dial must not follow from where packets went.
+        let (links, rng) = (&self.links, &mut self.key_rng);
         if self.mesh.guards.tend(now, directory, &self.me, links, rng) {
             let record = self.mesh.guards.to_bytes();
             self.write_state(super::records::key::GUARDS, &record);
@@ -196,13 +215,19 @@ impl<B: Backend> Core<B> {
         let guards = guards.map(|node| ShortId::derive(&self.network, &node.0));
         // Whom we can't reach can't reach us either.
         let guards: Vec<_> = guards.filter(|guard| self.links.contains(guard)).collect();
+        let guest = self.as_guest(flock.directory());
         if let Some((of, known)) = &self.mesh.guarded
             && *of == guards
             && Arc::ptr_eq(known.flock(), &flock)
+            && known.guest() == guest.as_ref()
         {
             return Some(View::Leaf(known.clone()));
         }
-        let guarded = Arc::new(Guarded::new(flock, self.short, &guards));
+        let guarded = Guarded::new(flock, self.short, &guards);
+        let guarded = Arc::new(match guest {
+            Some(hop) => guarded.with_guest(hop),
+            None => guarded,
+        });
         self.mesh.guarded = Some((guards, guarded.clone()));
         Some(View::Leaf(guarded))
     }

@@ -264,7 +264,7 @@ impl<B: Backend> Core<B> {
             Then::Deposit(deposits) => deposits
                 .first()
                 .is_some_and(|first| first.contact.as_ref() == Some(contact)),
-            Then::Publish(_) | Then::Tell(_) => false,
+            Then::Publish(_) | Then::Sign(_) | Then::Tell(_) => false,
         });
         journaled.count() + self.outbox.waiting_for(contact)
     }

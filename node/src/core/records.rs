@@ -18,6 +18,7 @@ pub(super) mod key {
     pub(crate) const PREKEY: &str = "prekey/";
     pub(crate) const HELLO: &str = "hello/";
     pub(crate) const BEAT: &str = "beat/";
+    pub(crate) const DUTY: &str = "duty/";
     pub(crate) const SENT: &str = "sent/";
     pub(crate) const INBOX: &str = "inbox/";
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use dht::beat::{Beat, BeatFields};
 use dht::descriptor::{Capability, Descriptor, DescriptorFields};
 use dht::pki::OwnRecord;
-use mix::route::Topology;
 use mix::time::Moment;
 use mix::{EpochKey, MixPublic, MixSecret};
 use storage::backend::Backend;
@@ -46,6 +45,11 @@ pub(super) struct KeyPlan {
 }
 
 impl KeyPlan {
+    /// Our public key of an epoch, once others may know it.
+    pub(super) fn usable(&self, epoch: u32) -> Option<MixPublic> {
+        self.usable.get(&epoch).copied()
+    }
+
     fn knows(&self, epoch: u32) -> bool {
         self.usable.contains_key(&epoch)
             || self.pending.contains_key(&epoch)
@@ -150,7 +154,7 @@ impl<B: Backend> Core<B> {
             // A cache: what can't be read is learned again.
             let _ = self.pki.restore(now, &bytes);
         }
-        Ok(())
+        self.load_duties(now)
     }
 
     /// The node is about to stop: what others told us is kept for a quick start.
@@ -173,6 +177,7 @@ impl<B: Backend> Core<B> {
             self.erase_key(gone);
         }
         self.keys.lost.retain(|lost| *lost >= epoch);
+        self.forget_duties(epoch);
         if !self.keys.knows(epoch) {
             self.make_key(now, epoch);
         }
@@ -291,14 +296,18 @@ impl<B: Backend> Core<B> {
         let at = now.as_millis();
         // Two changes in one millisecond still have an order.
         let last = self.keys.descriptor.as_ref().map(|one| one.fields().seq);
+        let ends = (self.keys.descriptor.as_ref()).map(|one| one.fields().valid_until);
         let seq = last.map_or(at, |last| at.max(last.saturating_add(1)));
         let fields = DescriptorFields {
             seq,
             valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
-            valid_until: at + DESCRIPTOR_LIFE_MS,
+            // One that ended earlier than the one before would not replace it.
+            valid_until: ends.map_or(at + DESCRIPTOR_LIFE_MS, |ends| {
+                ends.max(at + DESCRIPTOR_LIFE_MS)
+            }),
             capability: self.capability(),
             subnet: subnet(&addresses),
-            vrf_key: [0; 32],
+            vrf_key: self.vrf_key(),
             admission: Vec::new(),
             addresses,
         };
@@ -337,9 +346,7 @@ impl<B: Backend> Core<B> {
         if self.ready.connected == 0 && self.links.is_empty() {
             reasons.push("no_bootstrap".to_owned());
         }
-        let known = directory
-            .as_ref()
-            .is_some_and(|all| all.hop_of(&self.short).is_some());
+        let known = directory.as_ref().is_some_and(|all| self.takes_part(all));
         if !known {
             reasons.push("pki_stale".to_owned());
         }

@@ -13,6 +13,7 @@ impl<B: Backend> Core<B> {
     pub fn node_view(&mut self, now: Moment) -> NodeView {
         let epoch = self.epoch(now);
         let directory = self.pki.directory(epoch);
+        let certified = (self.pki.epoch_view(epoch)).is_some_and(|view| view.degraded.is_none());
         let on_duty = self.flock(now).map_or(0, |flock| flock.len());
         let params = &self.config.params;
         NodeView {
@@ -23,8 +24,8 @@ impl<B: Backend> Core<B> {
                 .as_ref()
                 .map(|all| hex(&all.root()))
                 .unwrap_or_default(),
-            certified: false,
-            degraded: directory.as_ref().is_none_or(|all| all.degraded()),
+            certified,
+            degraded: !certified,
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
             on_duty,
             links: self.links.len(),

@@ -8,7 +8,10 @@ use crate::{
     flock::{Flock, Guarded},
     testing::{TestNode, nodes, params, rng},
 };
-use mix::route::{self, RouteError, Topology};
+use mix::{
+    Hop,
+    route::{self, RouteError, Topology},
+};
 use proptest::prelude::*;
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -215,6 +218,47 @@ fn a_leafs_routes_begin_and_end_at_its_guards() {
         let refused = route::draw(&*flock, 3, &leaf, far, 6, true, &mut rng);
         assert_eq!(refused, Err(RouteError::NoPermittedRoute));
     }
+}
+
+#[test]
+fn a_guest_is_the_end_of_its_own_routes_and_of_nobody_elses() {
+    let all = nodes(&params(), 60);
+    let (guest, others) = (&all[0], &all[1..]);
+    let with_it = flock(&all, 30);
+    let flock = flock(others, 30);
+    let hop = with_it.hop_of(&guest.short()).unwrap();
+    let guards = [some(others, &flock, true), some(others, &flock, false)];
+    let stranger = Guarded::new(flock.clone(), guest.short(), &guards);
+    let guarded = stranger.clone().with_guest(hop);
+    let mut rng = rng(3);
+    let own = guest.short();
+    let mut draw =
+        |topology: &Guarded, from, to| route::draw(topology, 3, &to, from, 6, true, &mut rng);
+    assert_eq!(draw(&stranger, own, own), Err(RouteError::UnknownFinal));
+    let far = others[50].short();
+    for _ in 0..100 {
+        let around = draw(&guarded, own, own).unwrap();
+        let back = draw(&guarded, far, own).unwrap();
+        assert!(guards.contains(&around[0].id) && guards.contains(&around[2].id));
+        assert!(guards.contains(&back[2].id));
+        assert_eq!((around[3], back[3]), (hop, hop));
+        assert!(
+            draw(&guarded, own, far)
+                .unwrap()
+                .iter()
+                .all(|on| on.id != own)
+        );
+    }
+    // Under another name it is none.
+    let other = Hop {
+        id: ShortId([7; 16]),
+        ..hop
+    };
+    let misnamed = stranger.with_guest(other);
+    assert_eq!(
+        draw(&misnamed, own, other.id),
+        Err(RouteError::UnknownFinal)
+    );
 }
 
 proptest! {

@@ -11,9 +11,11 @@ use crate::{
     directory::{Directory, Header},
     epoch,
     fault::SignedVote,
-    id::NodeId,
+    id::{Cell, NodeId},
+    page::certificate_key,
     pki::{
         Pki,
+        lookup::Wanted,
         store::{Certified, Listed, key_of_pair},
         sync::Topic,
     },
@@ -118,7 +120,11 @@ impl Pki {
     }
 
     /// Keeps a certificate that holds; whether it is new.
-    pub(super) fn keep_certificate(&mut self, epoch: u32, certificate: Certificate) -> bool {
+    pub(in crate::pki) fn keep_certificate(
+        &mut self,
+        epoch: u32,
+        certificate: Certificate,
+    ) -> bool {
         let hash = certificate.hash();
         let named = self.is_named(epoch, &hash);
         let now = self.now;
@@ -377,6 +383,11 @@ impl Pki {
         round.ask = Some(self.now + pause);
         round.asked = asked.saturating_add(1);
         self.want_certificate(epoch, None, None);
+        if asked > 0 {
+            // Neighbours don't help: whoever is near its key may.
+            let key = certificate_key(&self.network, Cell::WHOLE, epoch);
+            self.lookups.ask(key, Wanted::Certificate { epoch });
+        }
     }
 
     /// Takes a certificate that somebody shows; whether it is new and holds.
@@ -421,6 +432,18 @@ impl Pki {
         let held = round.and_then(|round| round.certificates.first());
         held.map(|held| &*held.certificate)
             .or_else(|| Some(&*self.store.past().certified(epoch)?.certificate))
+    }
+
+    /// Certificates held that aren't those of certified sets: others of the same sets, or of sets that we lack.
+    pub(in crate::pki) fn other_certificates(&self) -> impl Iterator<Item = &Certificate> {
+        let rounds = self.certify.rounds.iter();
+        rounds.flat_map(|(epoch, round)| {
+            let certified = self.store.past().certified(*epoch);
+            let certified = certified.map(|held| held.certificate.hash());
+            let others = round.certificates.iter();
+            let others = others.filter(move |held| Some(held.hash) != certified);
+            others.map(|held| &*held.certificate)
+        })
     }
 
     /// The last certified directory.

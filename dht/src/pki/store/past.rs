@@ -62,6 +62,11 @@ impl Past {
         (epoch - of <= RESTART).then_some(certified)
     }
 
+    /// All certified sets kept, from the oldest to the newest.
+    pub(in crate::pki) fn all(&self) -> impl Iterator<Item = &Certified> {
+        self.certified.values()
+    }
+
     /// The last certified set of all.
     pub(in crate::pki) fn last(&self) -> Option<&Certified> {
         self.certified.values().next_back()

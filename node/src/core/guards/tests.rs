@@ -119,7 +119,7 @@ fn whoever_knocks_guards_out_meets_the_end_of_the_list() {
     let kept = directory.by_node(&kept).unwrap().short();
     for _ in 0..200 {
         // Only one guard's link ever stays up.
-        now = now + PATIENCE;
+        now += PATIENCE;
         guards.tend(now, &directory, &OWN, &BTreeSet::from([kept]), &mut rng(2));
     }
     assert_eq!(guards.listed.len(), MAX_LISTED);
