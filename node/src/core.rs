@@ -137,6 +137,7 @@ pub struct Core<B: Backend> {
     /// What conversations were told last.
     said_root: Option<(u32, Option<[u8; 32]>)>,
     epochs: present::Epochs,
+    next_rivals: Moment,
     /// In how many subnets we started, if anybody counted.
     start_subnets: Option<usize>,
     counters: Counters,
@@ -277,6 +278,7 @@ impl<B: Backend> Core<B> {
             split: split::Split::default(),
             said_root: None,
             epochs: present::Epochs::default(),
+            next_rivals: now,
             start_subnets: None,
             counters: Counters::default(),
             pool: PoolMeter::default(),

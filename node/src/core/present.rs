@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use dht::{flock, pki};
-use mix::time::Moment;
+use mix::time::{Moment, Span};
 use storage::backend::Backend;
 
 use super::Core;
@@ -15,6 +15,9 @@ use crate::view::{Degraded, DutyView, LinkView, PeersView, PkiView, WeightView};
 
 /// Links shown to users.
 const MAX_SHOWN: usize = 1_024;
+
+/// How often an epoch's other certificates are looked through: each look hashes them all.
+const RIVALS_PER_EPOCH: u64 = 60;
 
 /// How the epochs went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +99,12 @@ impl<B: Backend> Core<B> {
         if let Some(one) = self.newly_certified(epoch) {
             self.learn_certified(now, one);
         }
-        for rival in self.pki.rivals(epoch) {
-            self.learn_rival(now, &rival);
+        if now >= self.next_rivals {
+            let pause = (self.config.params.epoch_ms / RIVALS_PER_EPOCH).max(1_000);
+            self.next_rivals = now + Span::from_millis(pause);
+            for rival in self.pki.rivals(epoch) {
+                self.learn_rival(now, &rival);
+            }
         }
         let said = (epoch, self.split.root(epoch));
         if self.said_root != Some(said) {

@@ -199,6 +199,83 @@ mod tests {
         bytes
     }
 
+    use crate::core::split::tests::{AT, open_in};
+    use crate::sim::disk::SimDisk;
+    use dht::network::NetworkParams;
+    use storage::backend::memory::MemoryBackend;
+
+    fn public() -> NetworkParams {
+        NetworkParams {
+            subnet_rule: true,
+            ..NetworkParams::local()
+        }
+    }
+
+    /// What a node that listens there tells others.
+    fn told(core: &mut Core<MemoryBackend>, listen: &[&str]) -> Vec<Vec<u8>> {
+        core.handle_listen(AT, listen.iter().map(|ip| address(ip)).collect());
+        let (_, addresses) = core.pki.known(&core.short).unwrap();
+        addresses.to_vec()
+    }
+
+    #[test]
+    fn nobody_is_told_of_our_own_machine_on_a_public_network() {
+        let all = ["127.0.0.1", "192.168.1.7", "9.9.9.9", "::1", "2a00:1450::1"];
+        let mut core = open_in(&public(), &SimDisk::default(), 1);
+        let global = ["9.9.9.9", "2a00:1450::1"].map(|ip| address(ip));
+        assert_eq!(told(&mut core, &all), global);
+        // Behind a NAT there is nothing to tell, and it takes part all the same.
+        let mut core = open_in(&public(), &SimDisk::default(), 2);
+        assert_eq!(told(&mut core, &all[..2]), Vec::<Vec<u8>>::new());
+        // In a network on one machine loopback is all there is.
+        let mut core = open_in(&NetworkParams::local(), &SimDisk::default(), 3);
+        assert_eq!(told(&mut core, &all[..1]), [address("127.0.0.1")]);
+    }
+
+    #[test]
+    fn what_others_tell_is_not_dialled_on_a_public_network_but_on_a_local_one() {
+        let listed = || {
+            ["127.0.0.1", "10.0.0.1", "9.9.9.9"]
+                .map(|ip| address(ip))
+                .to_vec()
+        };
+        let core = open_in(&public(), &SimDisk::default(), 1);
+        let mut addresses = listed();
+        core.keep_dialable(&mut addresses);
+        assert_eq!(addresses, [address("9.9.9.9")]);
+        let core = open_in(&NetworkParams::local(), &SimDisk::default(), 1);
+        let mut addresses = listed();
+        core.keep_dialable(&mut addresses);
+        assert_eq!(addresses, listed());
+    }
+
+    #[test]
+    fn peers_are_remembered_over_a_restart_and_few_subnets_are_a_warning() {
+        let mut disk = SimDisk::default();
+        let mut core = open_in(&public(), &disk, 1);
+        let peers = vec![
+            (NodeId([5; 32]), vec![address("9.9.9.9")]),
+            (NodeId([6; 32]), vec![address("127.0.0.1")]),
+        ];
+        core.write_state(key::PEERS, &to_bytes(&peers));
+        // Nobody there: what is known stays.
+        core.remember_peers();
+        while let Some(commit) = core.poll_commit() {
+            disk.commit(&commit).unwrap();
+            core.handle_durable(AT, commit.seq);
+        }
+        let mut core = open_in(&public(), &disk, 1);
+        assert_eq!(core.remembered_peers().unwrap(), peers[..1]);
+        assert_eq!(core.few_bootstrap(), None, "nobody counted");
+        core.set_start_subnets(2);
+        assert_eq!(core.few_bootstrap().as_deref(), Some("few_bootstrap(2/5)"));
+        core.set_start_subnets(WANTED_SUBNETS);
+        assert_eq!(core.few_bootstrap(), None);
+        let mut core = open_in(&NetworkParams::local(), &SimDisk::default(), 1);
+        core.set_start_subnets(0);
+        assert_eq!(core.few_bootstrap(), None);
+    }
+
     #[test]
     fn only_the_internet_is_dialled() {
         let inside = [

@@ -98,8 +98,12 @@ impl<B: Backend> Core<B> {
             return;
         };
         let (contact, network) = (talk.contact, self.network);
+        // The frame may have come by another conversation with the same contact: each has its own key.
+        let talks = &self.people.talks;
         let means = |epoch, root: &[u8; 32], check: &[u8; 8]| {
-            talk.conversation.peer_means(epoch, root, check)
+            let of = talks.values().filter(|talk| talk.contact == contact);
+            of.map(|talk| &talk.conversation)
+                .any(|talk| talk.peer_means(epoch, root, check))
         };
         let raised = self.split.note(now, &network, contact, body, means);
         self.follow_up(now, Some(conversation), raised);

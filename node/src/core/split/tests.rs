@@ -28,7 +28,7 @@ use crate::sim::disk::SimDisk;
 use crate::view::{AlarmState, Event};
 
 const WITNESSES: u8 = 7;
-const AT: Moment = Moment::from_millis(NOW);
+pub(in crate::core) const AT: Moment = Moment::from_millis(NOW);
 
 fn params() -> Arc<NetworkParams> {
     Arc::new(NetworkParams {
@@ -183,11 +183,20 @@ impl Half {
 }
 
 fn open(disk: &SimDisk, number: u8) -> Core<MemoryBackend> {
+    open_in(&params(), disk, number)
+}
+
+/// A node of this network, from its disk.
+pub(in crate::core) fn open_in(
+    params: &NetworkParams,
+    disk: &SimDisk,
+    number: u8,
+) -> Core<MemoryBackend> {
     let mut rng = ChaCha20Rng::from_seed([number; 32]);
     let (backend, vault) = (disk.backend(), Vault::new([number; 32]));
     let identity = Identity::load_or_create(&backend, &vault, &mut rng).unwrap();
     let config = CoreConfig {
-        params: NetworkParams::clone(&params()),
+        params: params.clone(),
         profile: "balanced".to_owned(),
         rates: [1_000; 3],
         weight: 1,
@@ -402,4 +411,18 @@ fn a_record_is_read_as_it_was_written() {
     assert_eq!((read.epoch, read.root), (own.epoch, own.root));
     assert_eq!(read.candidates, own.candidates);
     assert!(Certified::from_bytes(&params().id(), &own.to_bytes()[..99]).is_none());
+}
+
+#[test]
+fn evidence_may_come_by_another_conversation_with_the_same_contact() {
+    let [mut a, mut b] = pair(48);
+    let [mut other, _] = pair(52);
+    let second = other.core.people.talks.remove(&TALK).unwrap();
+    a.core.people.talks.insert([8; 16], second);
+    let [ours, theirs] = halves();
+    a.enters(3, Some(ours));
+    b.enters(3, Some(theirs.clone()));
+    a.hears(&mut b);
+    a.core.hear_note(AT, [8; 16], &note_of(&theirs.certificate));
+    assert_eq!(told(&a.settle()), [AlarmState::Claimed, AlarmState::Proven]);
 }
