@@ -4,7 +4,13 @@
 //! else of it is signed, each record stands for itself. SPEC.md §10.
 
 use crate::{
-    beat::BEAT_LEN, counters::DropReason, descriptor::MAX_DESCRIPTOR_LEN, id::Cell, wire::Reader,
+    beat::BEAT_LEN,
+    certificate::{PROPOSAL_LEN, VOTE_LEN},
+    counters::DropReason,
+    descriptor::MAX_DESCRIPTOR_LEN,
+    fault::MAX_FAULT_LEN,
+    id::Cell,
+    wire::Reader,
 };
 
 /// Most records in a bundle.
@@ -22,6 +28,12 @@ pub enum Record<'a> {
     Descriptor(&'a [u8]),
     /// An encoded beat.
     Beat(&'a [u8; BEAT_LEN]),
+    /// An encoded proposal.
+    Proposal(&'a [u8; PROPOSAL_LEN]),
+    /// An encoded vote.
+    Vote(&'a [u8; VOTE_LEN]),
+    /// An encoded fault proof, at most 2,250 B.
+    Fault(&'a [u8]),
 }
 
 /// Collects records into one bundle.
@@ -42,9 +54,9 @@ impl BundleWriter {
 
     /// Adds a record; `false` if the bundle is full or the record too long.
     pub fn push(&mut self, record: Record<'_>) -> bool {
-        let (_, body) = parts(record);
+        let (tag, body) = parts(record);
         let fits = self.bytes.len() + 3 + body.len() <= MAX_BUNDLE_LEN;
-        if !fits || body.len() > MAX_DESCRIPTOR_LEN || self.len() >= MAX_BUNDLE_RECORDS {
+        if !fits || !has_length(tag, body.len()) || self.len() >= MAX_BUNDLE_RECORDS {
             return false;
         }
         self.bytes[HEAD_LEN - 1] += 1;
@@ -111,6 +123,21 @@ fn parts(record: Record<'_>) -> (u8, &[u8]) {
     match record {
         Record::Descriptor(body) => (1, body),
         Record::Beat(body) => (2, body.as_slice()),
+        Record::Proposal(body) => (3, body.as_slice()),
+        Record::Vote(body) => (4, body.as_slice()),
+        Record::Fault(body) => (5, body),
+    }
+}
+
+/// Whether a record of this kind may be so long.
+fn has_length(tag: u8, len: usize) -> bool {
+    match tag {
+        1 => len <= MAX_DESCRIPTOR_LEN,
+        2 => len == BEAT_LEN,
+        3 => len == PROPOSAL_LEN,
+        4 => len == VOTE_LEN,
+        5 => len <= MAX_FAULT_LEN,
+        _ => false,
     }
 }
 
@@ -118,9 +145,16 @@ fn parts(record: Record<'_>) -> (u8, &[u8]) {
 pub(crate) fn record<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
     let tag = reader.u8()?;
     let len = usize::from(reader.u16()?);
+    if !has_length(tag, len) {
+        return None;
+    }
+    let body = reader.bytes(len)?;
     match tag {
-        1 if len <= MAX_DESCRIPTOR_LEN => reader.bytes(len).map(Record::Descriptor),
-        2 if len == BEAT_LEN => reader.bytes(len)?.try_into().ok().map(Record::Beat),
+        1 => Some(Record::Descriptor(body)),
+        2 => body.try_into().ok().map(Record::Beat),
+        3 => body.try_into().ok().map(Record::Proposal),
+        4 => body.try_into().ok().map(Record::Vote),
+        5 => Some(Record::Fault(body)),
         _ => None,
     }
 }
@@ -152,6 +186,32 @@ mod tests {
         while writer.push(Record::Descriptor(&[1; MAX_DESCRIPTOR_LEN])) {}
         assert!(writer.len() > 32 && writer.len() < 64);
         assert!(decode(&writer.finish()).is_ok());
+    }
+
+    #[test]
+    fn every_kind_of_record_is_read_as_it_was_written() {
+        let fault = [5; MAX_FAULT_LEN];
+        let records = [
+            Record::Descriptor(&[1; 200]),
+            Record::Beat(&[2; BEAT_LEN]),
+            Record::Proposal(&[3; PROPOSAL_LEN]),
+            Record::Vote(&[4; VOTE_LEN]),
+            Record::Fault(&fault),
+        ];
+        let mut writer = BundleWriter::new(Cell::WHOLE, 1);
+        assert!(records.iter().all(|record| writer.push(*record)));
+        assert!(!writer.push(Record::Fault(&[0; MAX_FAULT_LEN + 1])));
+        let bytes = writer.finish();
+        assert_eq!(decode(&bytes).unwrap().1, records);
+        // A length that its kind never has.
+        for (tag, len) in [(2, BEAT_LEN + 1), (3, PROPOSAL_LEN - 1), (4, VOTE_LEN + 1)] {
+            let mut bytes = BundleWriter::new(Cell::WHOLE, 0).finish();
+            bytes[HEAD_LEN - 1] = 1;
+            bytes.push(tag);
+            bytes.extend_from_slice(&(len as u16).to_le_bytes());
+            bytes.extend_from_slice(&vec![0; len]);
+            assert_eq!(decode(&bytes), Err(DropReason::Malformed));
+        }
     }
 
     #[test]

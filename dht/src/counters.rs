@@ -32,11 +32,15 @@ pub enum DropReason {
     Unwanted,
     /// A request to reconcile beyond what one peer, or all together, may ask.
     Budget,
+    /// A proposal, vote or certificate of those who, as far as we know, are no witnesses of its epoch.
+    Witness,
+    /// A descriptor without the work that the network asks for.
+    Admission,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Version,
         Self::Signature,
@@ -50,6 +54,8 @@ impl DropReason {
         Self::Full,
         Self::Unwanted,
         Self::Budget,
+        Self::Witness,
+        Self::Admission,
     ];
 
     /// A stable snake-case name for metrics.
@@ -68,6 +74,8 @@ impl DropReason {
             Self::Full => "full",
             Self::Unwanted => "unwanted",
             Self::Budget => "budget",
+            Self::Witness => "witness",
+            Self::Admission => "admission",
         }
     }
 
@@ -75,7 +83,10 @@ impl DropReason {
     ///
     /// Epochs and validity depend on clocks, equivocations and churn are the signer's doing, the rest are ours.
     pub fn blames_sender(self) -> bool {
-        matches!(self, Self::Malformed | Self::Signature | Self::Key)
+        matches!(
+            self,
+            Self::Malformed | Self::Signature | Self::Key | Self::Admission
+        )
     }
 }
 
@@ -119,6 +130,32 @@ pub struct Counters {
     pub sync_out: u64,
     /// New records that came with them.
     pub sync_records: u64,
+    /// New proposals taken in, our own not counted.
+    pub proposals: u64,
+    /// New votes taken in, our own not counted.
+    pub votes: u64,
+    /// Epochs of which a certificate was made or came.
+    pub certificates: u64,
+    /// Epochs of which certificate and set are held.
+    pub certified: u64,
+    /// Epochs that began without.
+    pub uncertified: u64,
+    /// Proposals we made.
+    pub proposed: u64,
+    /// Votes we made.
+    pub voted: u64,
+    /// Proposals we would not vote for.
+    pub refused: u64,
+    /// Certified sets taken up without a past to check them by.
+    pub adopted: u64,
+    /// Proven faults taken in, our own proofs included.
+    pub faults: u64,
+    /// Proofs of omission that we made ourselves.
+    pub omissions: u64,
+    /// Receipts got for our beats.
+    pub receipts: u64,
+    /// Receipts given to others.
+    pub receipts_given: u64,
     drops: [u64; DropReason::ALL.len()],
 }
 

@@ -6,10 +6,12 @@
 use crate::{
     counters::DropReason,
     id::{NodeId, derive},
+    vrf::VrfPublic,
     wire::Reader,
 };
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use mix::{NetworkId, time::Moment};
+use std::sync::OnceLock;
 
 /// Longest descriptor, in bytes.
 pub const MAX_DESCRIPTOR_LEN: usize = 320;
@@ -109,7 +111,7 @@ pub struct DescriptorFields {
     pub subnet: u32,
     /// VRF key, by which the node witnesses; see [`crate::vrf`]. One that is not usable only keeps it from being a witness.
     pub vrf_key: [u8; 32],
-    /// Admission proof, at most 48 B; carried, empty for now.
+    /// Admission proof, at most 48 B; empty where the network asks for none. See [`crate::admission`].
     pub admission: Vec<u8>,
     /// Binary multiaddrs, opaque here: at most 4, at most 96 B together, none empty.
     pub addresses: Vec<Vec<u8>>,
@@ -117,12 +119,22 @@ pub struct DescriptorFields {
 
 /// A descriptor in its one encoding, at most 320 B. Holding one does not mean that its signature was checked: see
 /// [`verify`](Self::verify).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Descriptor {
     id: NodeId,
     fields: DescriptorFields,
     bytes: Box<[u8]>,
+    /// Whether the VRF key is usable: found out once, as each directory asks again.
+    witnesses: OnceLock<bool>,
 }
+
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Descriptor {}
 
 /// Why a record of our own can't be made: our caller's mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +172,7 @@ impl Descriptor {
             id,
             fields,
             bytes: bytes.into_boxed_slice(),
+            witnesses: OnceLock::new(),
         })
     }
 
@@ -180,6 +193,7 @@ impl Descriptor {
                 id,
                 fields,
                 bytes: bytes.into(),
+                witnesses: OnceLock::new(),
             }),
             Err(DescriptorError::Validity) => Err(DropReason::Validity),
             Err(_) => Err(DropReason::Malformed),
@@ -195,9 +209,25 @@ impl Descriptor {
         verify_strict(SIGN_CONTEXT, network, &self.id, body, signature)
     }
 
+    /// Whether it counts instead of `held`, of the same node: the one that ends later, then the higher `seq`, then the lower hash.
+    /// A total order, so that all views end the same; and what a held descriptor covers, its successors cover.
+    pub fn replaces(&self, held: &Self) -> bool {
+        let rank = |one: &Self| (one.fields.valid_until, one.fields.seq);
+        match rank(self).cmp(&rank(held)) {
+            core::cmp::Ordering::Equal => self.hash() < held.hash(),
+            order => order.is_gt(),
+        }
+    }
+
     /// Who signed it.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Whether its VRF key is usable: without one, the node can't be a witness.
+    pub(crate) fn can_witness(&self) -> bool {
+        let key = &self.fields.vrf_key;
+        *(self.witnesses).get_or_init(|| VrfPublic::from_bytes(key).is_some())
     }
 
     /// What it says.

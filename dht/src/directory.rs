@@ -18,11 +18,14 @@ use mix::{Hop, ShortId};
 use std::sync::Arc;
 
 mod basis;
+mod digest;
 mod header;
 mod proof;
+mod restored;
 mod topology;
 
 pub use basis::Basis;
+pub use digest::{Digest, DigestReader};
 pub use header::Header;
 pub(crate) use proof::order_key;
 pub use proof::{Absence, Inclusion, MAX_INCLUSION_LEN};
@@ -296,7 +299,7 @@ impl Directory {
         self.totals
     }
 
-    /// Whether no certificate stands behind this set. Always, in union mode; shown wherever a user looks.
+    /// Whether its header names no certificate before it. Whether it is certified itself, no directory knows: ask `pki`.
     pub fn degraded(&self) -> bool {
         self.header.previous_certificate == [0; 32]
     }

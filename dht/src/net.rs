@@ -11,7 +11,7 @@
 //! |---|---|
 //! | Kademlia | `/murmuration/<8 hex>/kad/1` |
 //! | gossip protocol | `/murmuration/<8 hex>/meshsub/1.1.0` |
-//! | gossip topic | `murmuration/<8 hex>/records/0` (the last number is the cell) |
+//! | gossip topic | `records/0` (the number is the cell; the protocol names the network) |
 //! | identify's protocol version | `murmuration/<8 hex>` |
 //! | reconciliation | `/murmuration/<8 hex>/sync/1` |
 //! | packets | `/murmuration/<8 hex>/packet/1` |
@@ -82,7 +82,7 @@ impl Names {
             packet: protocol("packet")?,
             sync: protocol("sync")?,
             gossip: format!("/murmuration/{hex}/meshsub"),
-            topic: format!("murmuration/{hex}/records/0"),
+            topic: "records/0".to_owned(),
             identify: format!("murmuration/{hex}"),
         })
     }

@@ -27,7 +27,16 @@ pub const MAX_CERTIFICATE_LEN: usize = 8_192;
 /// Longest head record, in bytes.
 pub const MAX_HEAD_LEN: usize = Header::LEN + 2 + MAX_CERTIFICATE_LEN;
 
+mod past;
+
+pub use past::{
+    BansPage, MAX_BANS_PAGE_LEN, MAX_START_LEN, PAGE_BANS, bans_page_key, bans_pages, decode_start,
+    encode_start, for_newcomers, start_key,
+};
+
 const VERSION: u8 = 1;
+/// Longest proof with its count.
+const MAX_PROOF_LEN: usize = 1 + merkle::MAX_PROOF * 32;
 const PAGE_HEAD_LEN: usize = 1 + 1 + 3 + 4 + 32 + 4 + 1;
 
 /// What a page lists.
@@ -91,6 +100,24 @@ pub fn head_key(network: &NetworkId, cell: Cell, epoch: u32) -> [u8; 32] {
         "murmuration/v1/head",
         &[&network.0, &cell.to_bytes(), &epoch.to_le_bytes()],
     )
+}
+
+/// The key a certificate of an epoch is served under: `derive("certificate-key", network ‖ cell ‖ epoch)`.
+pub fn certificate_key(network: &NetworkId, cell: Cell, epoch: u32) -> [u8; 32] {
+    derive(
+        "murmuration/v1/certificate-key",
+        &[&network.0, &cell.to_bytes(), &epoch.to_le_bytes()],
+    )
+}
+
+/// The key a list of candidates is served under, by the hash that a header names.
+pub fn candidates_key(hash: &[u8; 32]) -> [u8; 32] {
+    derive("murmuration/v1/candidates-key", &[hash])
+}
+
+/// The key a list of bans is served under, by the hash that a header names.
+pub fn bans_key(hash: &[u8; 32]) -> [u8; 32] {
+    derive("murmuration/v1/bans-key", &[hash])
 }
 
 /// Pages of each kind in a directory of `count` entries.

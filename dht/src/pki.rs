@@ -1,12 +1,15 @@
 //! The PKI as a sans-IO state machine: records in by gossip and lookups, one directory per epoch out.
 //!
-//! Union mode: the set of an epoch is every valid beat known for it, so a late first beat joins at once. Certificates,
-//! reconciliation and fault proofs come on top later. The rooms: `store` keeps and checks records, `announce` repeats our own,
-//! `lookup` decides what to ask Kademlia for, `serve` what to answer, `snapshot` what survives a restart. SPEC.md §11.
+//! The open set of an epoch is every valid beat known for it; once witnesses have certified a set, that one holds. The rooms: `store`
+//! keeps and checks records, `certify` makes and follows certificates, `faults` keeps proofs, `held` sets by their root, `sync` asks
+//! neighbours, `announce` repeats our own records, `lookup` decides what to ask Kademlia for, `serve` what to answer, `snapshot`
+//! what survives a restart. SPEC.md §11.
 
 use crate::{
     beat::Beat,
     bundle::{self, Record},
+    certificate::{Proposal, Vote},
+    checks::{Checks, Memo},
     counters::{Counters, DropReason, Verdict},
     descriptor::Descriptor,
     directory::Directory,
@@ -20,14 +23,25 @@ use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
 
 mod announce;
+mod certify;
+mod evidence;
+mod faults;
+mod held;
 mod lookup;
+mod newcomer;
 mod serve;
 mod snapshot;
 mod store;
 mod sync;
 
-use announce::Announce;
+use announce::{Announce, News};
+use certify::Certify;
+pub use certify::{Degraded, EpochView, WitnessKeys};
+use faults::{Faults, Receipts};
+use held::HeldSets;
 use lookup::{Lookups, Wanted};
+use newcomer::Newcomer;
+pub use newcomer::{Joined, Progress};
 use serve::Serve;
 pub use snapshot::SnapshotError;
 use store::{Outcome, Store};
@@ -83,6 +97,10 @@ pub enum OwnRecord {
     Descriptor(Descriptor),
     /// Our beat of one epoch. The descriptor must have been published before.
     Beat(Beat),
+    /// Our proposal, from [`Pki::poll_duty`].
+    Proposal(Proposal),
+    /// Our vote, from [`Pki::poll_duty`].
+    Vote(Vote),
 }
 
 /// Why a record of our own is refused: our caller's mistake.
@@ -95,12 +113,21 @@ pub enum PublishError {
     /// Another beat of ours is known for this epoch; wait for the next epoch.
     #[error("a different beat of this node exists for epoch {0}")]
     SecondBeat(u32),
+    /// Another proposal of ours is known for this epoch.
+    #[error("a different proposal of this node exists for epoch {0}")]
+    SecondProposal(u32),
+    /// Another vote of ours is known for this epoch.
+    #[error("a different vote of this node exists for epoch {0}")]
+    SecondVote(u32),
     /// An epoch that is over or too far ahead.
-    #[error("epoch {0} is not open for beats")]
+    #[error("epoch {0} is not open")]
     Epoch(u32),
     /// A beat before any descriptor.
     #[error("publish the descriptor before the first beat")]
     NoDescriptor,
+    /// A descriptor without the proof of work that the network asks for: see [`crate::admission`].
+    #[error("the descriptor lacks the proof of work that this network asks for")]
+    Admission,
     /// A descriptor with a lower or equal `seq` than the one known, or not valid now.
     #[error("the descriptor is outdated or not valid now")]
     Descriptor,
@@ -129,13 +156,20 @@ pub struct Pki {
     lookups: Lookups,
     serve: Serve,
     sync: Sync,
+    certify: Certify,
+    held: HeldSets,
+    faults: Faults,
+    receipts: Receipts,
+    /// While it is there, we aren't.
+    newcomer: Option<Newcomer>,
+    joined: Option<Joined>,
 }
 
 /// What became of several records that came together.
 #[derive(Debug)]
 struct Taken {
-    /// What was new: whose, and the beat if it is one.
-    new: Vec<(ShortId, Option<Arc<Beat>>)>,
+    /// What was new.
+    new: Vec<News>,
     /// Whether every record was checked, now or before in the same bytes.
     vouched: bool,
     /// Whether one of them could only come from a liar; those behind it weren't looked at.
@@ -171,8 +205,20 @@ impl Pki {
             lookups: Lookups::new(&params, caps),
             serve: Serve::default(),
             sync: Sync::new(&params, &caps),
+            certify: Certify::default(),
+            held: HeldSets::default(),
+            faults: Faults::new(&params),
+            receipts: Receipts::default(),
+            newcomer: None,
+            joined: None,
             params,
         }
+    }
+
+    /// Shares a memory of verified signatures with other nodes of this process: for tests and simulations, where it saves time
+    /// and changes nothing else. See [`Checks`].
+    pub fn share_checks(&mut self, checks: Arc<Checks>) {
+        self.store.share(Memo(Some(checks)));
     }
 
     /// Takes a gossip message, ≤ 64 records. Records known already cost no signature check. The verdict is for the gossip layer;
@@ -193,9 +239,20 @@ impl Pki {
     /// dropped; what is, is unpacked into records that are checked one by one.
     pub fn handle_record(&mut self, now: Moment, key: &[u8; 32], bytes: &[u8]) -> Verdict {
         self.advance(now);
+        if let Some(verdict) = self.find_the_way(key, bytes) {
+            return verdict;
+        }
         let result = match self.lookups.wanted(key) {
             Some(Wanted::Head { epoch }) => self.take_head(key, epoch, bytes),
             Some(Wanted::Page { root, .. }) => self.take_page(key, &root, bytes),
+            Some(Wanted::Certificate { .. }) => self.take_certificate(bytes).map(|new| {
+                if new {
+                    Verdict::Accept
+                } else {
+                    Verdict::Ignore
+                }
+            }),
+            Some(Wanted::Bans { hash }) => self.take_bans(&hash, bytes),
             None => Err(DropReason::Unwanted),
         };
         result.unwrap_or_else(|reason| self.drop(reason))
@@ -205,6 +262,9 @@ impl Pki {
     pub fn handle_lookup_done(&mut self, now: Moment, key: &[u8; 32]) {
         self.advance(now);
         self.lookups.done(key);
+        if let Some(newcomer) = &mut self.newcomer {
+            newcomer.done(self.now, key);
+        }
     }
 
     /// Takes a record of our own, after it is durable, and gossips it: at once, then a few times more with growing pauses, so
@@ -215,10 +275,20 @@ impl Pki {
     pub fn publish(&mut self, now: Moment, record: OwnRecord) -> Result<(), PublishError> {
         self.advance(now);
         match record {
-            OwnRecord::Descriptor(descriptor) => self.publish_descriptor(descriptor)?,
-            OwnRecord::Beat(beat) => self.publish_beat(beat)?,
+            OwnRecord::Descriptor(descriptor) => {
+                self.publish_descriptor(descriptor)?;
+                self.announce.restart(self.now);
+            }
+            OwnRecord::Beat(beat) => {
+                let epoch = beat.epoch();
+                self.publish_beat(beat)?;
+                self.announce.fresh(epoch);
+                self.announce.restart(self.now);
+            }
+            // These have repetitions of their own.
+            OwnRecord::Proposal(proposal) => self.publish_proposal(proposal)?,
+            OwnRecord::Vote(vote) => self.publish_vote(vote)?,
         }
-        self.announce.restart(self.now);
         Ok(())
     }
 
@@ -236,6 +306,11 @@ impl Pki {
     /// The next key to look up by Kademlia: head records (up to 3 distinct values are useful) and pages (one is). Answers go to
     /// [`handle_record`](Self::handle_record), the end to [`handle_lookup_done`](Self::handle_lookup_done).
     pub fn poll_lookup(&mut self) -> Option<[u8; 32]> {
+        if let Some(newcomer) = &mut self.newcomer
+            && let Some(key) = newcomer.poll(self.now, &mut self.rng)
+        {
+            return Some(key);
+        }
         self.lookups.poll(self.now)
     }
 
@@ -251,8 +326,11 @@ impl Pki {
     }
 
     /// The set of an epoch: the previous, current or next one. Built when asked for after a change, then shared. `None` for other
-    /// epochs and before any beat is known.
+    /// epochs, before any beat is known, and for a newcomer that isn't there yet.
     pub fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
+        if self.newcomer.is_some() {
+            return None;
+        }
         self.store.directory(epoch)
     }
 
@@ -294,15 +372,19 @@ impl Pki {
             epoch::start_of(&self.params, current.saturating_add(1)),
             epoch::cutoff(&self.params, current.saturating_add(1)),
         ];
-        turn.into_iter()
+        let always = turn
+            .into_iter()
             .filter(|at| *at > self.now)
             .chain(self.announce.timeout())
-            .chain(self.lookups.timeout())
+            .chain(self.lookups.timeout());
+        if let Some(newcomer) = &self.newcomer {
+            return always.chain(newcomer.timeout()).min();
+        }
+        let targets = self.targets(current);
+        always
             .chain(self.sync.timeout())
-            .chain(
-                self.serve
-                    .timeout(self.now, &self.targets(current), &self.store),
-            )
+            .chain(self.serve.timeout(self.now, &targets, &self.store))
+            .chain(self.certify.timeout(self.now))
             .min()
     }
 
@@ -310,6 +392,10 @@ impl Pki {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.advance(now);
         let Some(current) = self.current else { return };
+        // A newcomer has no set to judge others by.
+        if self.newcomer.is_none() {
+            self.fire_certify();
+        }
         self.announce.fire(
             self.now,
             current,
@@ -326,9 +412,65 @@ impl Pki {
             &self.store,
             &mut self.rng,
         );
+        if let Some(newcomer) = &mut self.newcomer {
+            // It has nothing yet that others could want, nor anything to compare with theirs.
+            newcomer.fire(self.now);
+            return;
+        }
         self.serve.fire(self.now, &targets, &mut self.store);
-        self.sync
-            .fire(self.now, &mut self.store, &mut self.counters, &mut self.rng);
+        self.fire_syncs();
+    }
+
+    /// Begins as a newcomer that trusts one root: from a contact's address, a release or the network's file. Until the certified
+    /// present is reached by lookups there is no directory; after it, [`joined`](Self::joined).
+    pub fn join(&mut self, now: Moment, root: [u8; 32]) {
+        let mut newcomer = Newcomer::new(&self.params, root, self.store.caps());
+        self.advance(now);
+        newcomer.turn(self.now, self.current.unwrap_or(0));
+        self.newcomer = Some(newcomer);
+    }
+
+    /// How far the way in is; `None` for who isn't on it.
+    pub fn progress(&self) -> Option<Progress> {
+        self.newcomer.as_ref().map(Newcomer::progress)
+    }
+
+    /// What the way in led to.
+    pub fn joined(&self) -> Option<&Joined> {
+        self.joined.as_ref()
+    }
+
+    /// Whether nobody has shown us the network yet: a newcomer on its way, or a node to which lookups have never brought a head.
+    /// Gossip alone changes nothing about it.
+    pub fn behind(&self) -> bool {
+        self.newcomer.is_some() || (self.joined.is_none() && !self.sync.introduced())
+    }
+
+    /// Gives a value to the newcomer; `None` if it isn't for it.
+    fn find_the_way(&mut self, key: &[u8; 32], bytes: &[u8]) -> Option<Verdict> {
+        let newcomer = self.newcomer.as_mut()?;
+        let result = newcomer.take(self.now, key, bytes)?;
+        if result.is_ok() {
+            self.counters.fetched += 1;
+        }
+        if let Some(joined) = newcomer.joined() {
+            self.newcomer = None;
+            self.sync.introduce();
+            for entry in joined.directory.nodes() {
+                let records = [
+                    Record::Descriptor(entry.descriptor().as_bytes()),
+                    Record::Beat(entry.beat().as_bytes()),
+                ];
+                // Of an epoch that is over only the descriptor is taken.
+                self.take(&records);
+            }
+            if let Some(seeds) = joined.seeds {
+                self.store.restore_seeds(seeds);
+            }
+            self.adopt(joined.directory.clone(), joined.certificate.clone());
+            self.joined = Some(joined);
+        }
+        Some(result.unwrap_or_else(|reason| self.drop(reason)))
     }
 
     /// Counts since the start.
@@ -370,6 +512,17 @@ impl Pki {
             self.lookups.turn(now, epoch, &mut self.rng);
             self.serve.turn(epoch);
             self.sync.turn(now, epoch, &self.params, &mut self.rng);
+            self.held
+                .turn(|of| of.saturating_add(1) >= epoch && of <= epoch.saturating_add(1));
+            self.faults.turn(epoch);
+            self.receipts.turn(epoch);
+            self.certify.turn(now, epoch);
+            self.bans_changed();
+            let certified = self.store.past().certified(epoch).is_some();
+            self.counters.uncertified += u64::from(!certified);
+            if let Some(newcomer) = &mut self.newcomer {
+                newcomer.turn(now, epoch);
+            }
         }
     }
 
@@ -390,8 +543,8 @@ impl Pki {
         if taken.new.is_empty() || (taken.vouched && !taken.forged) {
             return taken.verdict();
         }
-        for (short, beat) in taken.new {
-            self.announce.relay(self.now, short, beat);
+        for news in taken.new {
+            self.announce.relay(self.now, news);
         }
         if taken.forged {
             Verdict::Reject
@@ -414,10 +567,16 @@ impl Pki {
                         .insert_descriptor(self.now, bytes, &mut self.counters)
                 }
                 Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
+                Record::Proposal(bytes) => self.take_proposal(*bytes),
+                Record::Vote(bytes) => self.take_vote(*bytes),
+                Record::Fault(bytes) => self.take_fault(bytes),
             };
             taken.vouched &= matches!(outcome, Outcome::New | Outcome::Seen);
             match outcome {
-                Outcome::New => taken.new.extend(self.named(record)),
+                Outcome::New => {
+                    self.certify.records_came();
+                    taken.new.extend(self.named(record));
+                }
                 Outcome::Seen | Outcome::Unchecked => self.counters.seen += 1,
                 Outcome::Parked(epoch) => {
                     self.counters.parked += 1;
@@ -432,22 +591,31 @@ impl Pki {
             }
         }
         for beat in self.store.take_resolved() {
-            self.announce.relay(self.now, beat.short_id(), Some(beat));
+            let news = News::Node(beat.short_id(), Some(beat));
+            self.announce.relay(self.now, news);
         }
+        self.accuse_equivocators();
         taken
     }
 
-    /// Whose record this is, and the kept beat if it is one.
-    fn named(&self, record: &Record<'_>) -> Option<(ShortId, Option<Arc<Beat>>)> {
+    /// What is kept of a record that was new.
+    fn named(&self, record: &Record<'_>) -> Option<News> {
         match record {
             Record::Descriptor(bytes) => {
                 let id = Descriptor::decode(bytes).ok()?.id();
-                Some((short_id(&self.network, &id), None))
+                Some(News::Node(short_id(&self.network, &id), None))
             }
             Record::Beat(bytes) => {
                 let (epoch, short) = Beat::peek(*bytes)?;
-                Some((short, Some(self.store.beat(epoch, &short)?.clone())))
+                let beat = self.store.beat(epoch, &short)?.clone();
+                Some(News::Node(short, Some(beat)))
             }
+            Record::Proposal(bytes) => {
+                let proposal = Proposal::decode(*bytes).ok()?;
+                Some(News::Proposal(Box::new(proposal)))
+            }
+            Record::Vote(bytes) => Some(News::Vote(Box::new(Vote::decode(*bytes).ok()?))),
+            Record::Fault(bytes) => Some(News::Fault(Arc::from(*bytes))),
         }
     }
 
@@ -459,21 +627,25 @@ impl Pki {
     ) -> Result<Verdict, DropReason> {
         let head = Head::decode(bytes)?;
         let header = &head.header;
-        if head.key() != *key || header.seed != self.store.seed(epoch) {
+        if head.key() != *key {
             return Err(DropReason::Unwanted);
         }
         if header.count == 0 || header.count as usize > self.store.caps().nodes {
             return Err(DropReason::Full);
         }
+        self.take_certified_head(&head)?;
         self.counters.fetched += 1;
         self.sync.introduce();
         let own = self.store.directory(epoch);
         let (own_root, len) = own.map_or(([0; 32], 0), |own| (own.root(), own.len() as u64));
         let root = header.root();
-        if own_root == root {
+        // What is certified doesn't change any more, whatever others hold.
+        let settled = self.store.past().certified(epoch).is_some();
+        if own_root == root || settled {
             return Ok(Verdict::Ignore);
         }
-        if (self.sync).takes(self.now, root, epoch, u64::from(header.count), len) {
+        let takes = !self.adopts(&root);
+        if takes && (self.sync).takes(self.now, root, epoch, u64::from(header.count), len) {
             self.lookups.news(self.now, epoch);
             return Ok(Verdict::Accept);
         }
@@ -517,14 +689,19 @@ impl Pki {
                 Verdict::Accept => verdict = Verdict::Accept,
                 Verdict::Ignore => {}
             }
+            self.adopt_record(root, pair);
         }
         self.lookups.page_read(key);
+        self.finish_adoption();
         Ok(verdict)
     }
 
     fn publish_descriptor(&mut self, descriptor: Descriptor) -> Result<(), PublishError> {
         if descriptor.id() != self.own || descriptor.verify(&self.network).is_err() {
             return Err(PublishError::NotOurs);
+        }
+        if self.store.admits(&descriptor).is_err() {
+            return Err(PublishError::Admission);
         }
         match self
             .store
@@ -550,7 +727,11 @@ impl Pki {
             .store
             .insert_beat(self.now, beat.as_bytes(), &mut self.counters)
         {
-            Outcome::New | Outcome::Seen | Outcome::Unchecked => Ok(()),
+            Outcome::New | Outcome::Seen | Outcome::Unchecked => {
+                self.certify.vouch(epoch);
+                self.want_receipts(epoch);
+                Ok(())
+            }
             Outcome::Dropped(DropReason::Equivocation) => Err(PublishError::SecondBeat(epoch)),
             _ => Err(PublishError::Epoch(epoch)),
         }

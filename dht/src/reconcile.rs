@@ -2,8 +2,9 @@
 //!
 //! Range-based: the key space is cut into ranges, each named by a fingerprint of the keys in it; equal ranges are done, unequal
 //! ones are cut again or, when small, listed. Sans-IO and ignorant of what the items are: [`Items`] says which there are. The
-//! one who asks keeps a [`Session`]; the one who is asked keeps nothing at all and calls [`answer`]. Every message is capped
-//! ([`MAX_MESSAGE`]), every exchange too ([`MAX_ROUNDS`]); what didn't fit is found by the next exchange. SPEC.md §20.
+//! one who asks keeps a [`Session`]; the one who is asked keeps nothing at all and calls [`answer`]. A session unites both sets, or
+//! makes the asker's a mirror of the other. Every message is capped ([`MAX_MESSAGE`]), every exchange too ([`MAX_ROUNDS`]); what
+//! didn't fit is found by the next exchange. SPEC.md §20.
 
 use crate::counters::DropReason;
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,7 @@ mod message;
 mod ranges;
 
 pub use message::Message;
-use message::{Builder, Range};
+use message::{Builder, Range, What};
 
 /// Names an item: the first 16 B of a hash of what the item says. Uniform, or ranges grow uneven.
 pub type Key = [u8; 16];
@@ -26,7 +27,7 @@ pub const MAX_WANTS: usize = 32;
 /// Most items in a message.
 pub const MAX_ITEMS: usize = 128;
 /// Longest item, in bytes.
-pub const MAX_ITEM: usize = 1_280;
+pub const MAX_ITEM: usize = 2_304;
 /// Requests of one session at most, whatever the other side answers.
 pub const MAX_ROUNDS: u32 = 64;
 
@@ -71,6 +72,11 @@ pub struct Session {
     wants: BTreeMap<Key, u8>,
     /// Keys the other side asked for.
     owed: VecDeque<Key>,
+    /// Whether our set shall become the other one, not the union of both.
+    mirrors: bool,
+    /// Keys of ours that the other side lacks; only if it mirrors.
+    excess: Vec<Key>,
+    cut_short: bool,
 }
 
 impl Session {
@@ -83,7 +89,30 @@ impl Session {
             ranges: Vec::new(),
             wants: BTreeMap::new(),
             owed: VecDeque::new(),
+            mirrors: false,
+            excess: Vec::new(),
+            cut_short: false,
         }
+    }
+
+    /// An exchange after which the asker's set is the other's: nothing is given away, and what the asker has in excess is learned.
+    /// After each [`take`](Self::take) remove [`take_excess`](Self::take_excess) from the set. The other side answers as always,
+    /// but keeps its set as it is.
+    pub fn mirroring(salt: [u8; 8]) -> Self {
+        Self {
+            mirrors: true,
+            ..Self::new(salt)
+        }
+    }
+
+    /// Keys of ours that the last answers have shown to be lacking there.
+    pub fn take_excess(&mut self) -> Vec<Key> {
+        core::mem::take(&mut self.excess)
+    }
+
+    /// Whether the session ended for its rounds: there was more to say, and another one would say it.
+    pub fn cut_short(&self) -> bool {
+        self.cut_short
     }
 
     /// Requests made so far.
@@ -94,6 +123,7 @@ impl Session {
     /// The next request; `None` when there is nothing left to say, or too much was said already.
     pub fn request(&mut self, set: &impl Items) -> Option<Vec<u8>> {
         if self.rounds >= MAX_ROUNDS {
+            self.cut_short = true;
             return None;
         }
         let mut out = Builder::new(self.salt);
@@ -141,10 +171,36 @@ impl Session {
                 *tries += 1;
             }
         }
+        if self.mirrors {
+            self.ranges.clear();
+            // Who lacks a key asks for it.
+            let lacking = answer.wants().iter().filter(|key| holds(set, key));
+            self.excess.extend(lacking);
+            for range in answer.ranges() {
+                self.mirror(set, range);
+            }
+            return Ok(());
+        }
         let room = MAX_OWED.saturating_sub(self.owed.len());
         self.owed.extend(answer.wants().iter().take(room));
         self.ranges = answer.ranges().to_vec();
         Ok(())
+    }
+
+    /// A list says all at once and needs no answer but what is asked for; fingerprints are compared when the set is up to date.
+    fn mirror(&mut self, set: &impl Items, range: &Range) {
+        let What::List(theirs) = &range.what else {
+            self.ranges.push(range.clone());
+            return;
+        };
+        let ours = ranges::within(set.keys(), &range.from, range.until.as_ref());
+        let lacking = |key: &&Key| theirs.binary_search(key).is_err();
+        self.excess.extend(ours.iter().filter(lacking));
+        for key in theirs {
+            if ours.binary_search(key).is_err() && self.wants.len() < MAX_OPEN {
+                self.wants.entry(*key).or_insert(0);
+            }
+        }
     }
 
     /// Items the other side asked for, in front of everything else; half the message is kept for the ranges while there are any.

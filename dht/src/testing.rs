@@ -10,6 +10,7 @@ use crate::{
     epoch,
     id::{NodeId, short_id},
     network::NetworkParams,
+    pki::WitnessKeys,
     vrf::VrfSecret,
 };
 use ed25519_dalek::SigningKey;
@@ -57,6 +58,13 @@ impl TestNode {
 
     pub(crate) fn short(&self) -> ShortId {
         short_id(&self.network, &self.id())
+    }
+
+    pub(crate) fn witness(&self) -> WitnessKeys {
+        WitnessKeys {
+            signer: self.key.clone(),
+            vrf: self.vrf(),
+        }
     }
 
     pub(crate) fn vrf(&self) -> VrfSecret {

@@ -5,6 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod mesh;
+
+pub use mesh::{
+    AlarmState, AlarmView, Degraded, DutyView, LinkView, PeersView, PkiView, WeightView,
+};
+
 /// A message's life, in order. `Failed` and `Expired` are final, so is `Read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -133,6 +139,21 @@ pub struct NodeView {
     pub profile: String,
     /// Network name.
     pub network: String,
+    /// The directory, in detail.
+    #[serde(default)]
+    pub pki: PkiView,
+    /// Whether this node mixes now.
+    #[serde(default)]
+    pub duty: DutyView,
+    /// What it counts for.
+    #[serde(default)]
+    pub weight: WeightView,
+    /// What is amiss though messages flow: `pki_degraded`, `split_view`, `few_bootstrap(2/5)`.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Alarms the user has not seen.
+    #[serde(default)]
+    pub alarms: usize,
 }
 
 /// Packet counts since start. `real` and `cover` are this node's own sending; a relay can't tell.
@@ -152,6 +173,9 @@ pub struct CounterView {
     pub held: (u64, u64),
     /// Mean number of packets waiting in the pool.
     pub pool: f64,
+    /// Counts of the directory: epochs certified and degraded, comparisons with contacts.
+    #[serde(default)]
+    pub pki: std::collections::BTreeMap<String, u64>,
 }
 
 /// What happens, as it happens.
@@ -190,5 +214,13 @@ pub enum Event {
         root: String,
         /// Its size.
         nodes: usize,
+        /// Why it carries no certificate, if it doesn't.
+        #[serde(default)]
+        degraded: Option<Degraded>,
+    },
+    /// A contact's node, or someone who feeds ours, has another certified directory.
+    Alarm {
+        /// What is known of it.
+        alarm: AlarmView,
     },
 }

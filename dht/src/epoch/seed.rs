@@ -20,6 +20,16 @@ impl Seeds {
         }
     }
 
+    /// Goes on from what [`committed`](Self::committed) said.
+    pub fn resume((committed, epoch): ([u8; 32], Option<u32>)) -> Self {
+        Self { committed, epoch }
+    }
+
+    /// The last committed seed and its epoch: all there is to keep.
+    pub fn committed(&self) -> ([u8; 32], Option<u32>) {
+        (self.committed, self.epoch)
+    }
+
     /// The seed of epoch `e`, if nothing is committed in between; `None` for epochs before the last committed seed.
     pub fn at(&self, e: u32) -> Option<[u8; 32]> {
         match self.epoch {

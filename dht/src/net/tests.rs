@@ -43,7 +43,7 @@ fn names_carry_the_network() {
     assert_eq!(names.packet.as_ref(), "/murmuration/abababab/packet/1");
     assert_eq!(names.sync.as_ref(), "/murmuration/abababab/sync/1");
     assert_eq!(names.gossip, "/murmuration/abababab/meshsub");
-    assert_eq!(names.topic, "murmuration/abababab/records/0");
+    assert_eq!(names.topic, "records/0");
     assert_eq!(names.identify, "murmuration/abababab");
 }
 

@@ -27,12 +27,37 @@ const ATTEMPTS: u8 = 3;
 const MAX_STEP: u32 = 16;
 /// While beats wait for descriptors or we know next to nobody, the pause stays below this many fast ones.
 const EAGER: u64 = 8;
+/// Keys waiting to be asked for that are no pages.
+const MAX_ASKED: usize = 16;
 
 /// What a key was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wanted {
-    Head { epoch: u32 },
-    Page { root: [u8; 32], index: u32 },
+    Head {
+        epoch: u32,
+    },
+    Page {
+        root: [u8; 32],
+        index: u32,
+    },
+    /// A certificate of an epoch.
+    Certificate {
+        epoch: u32,
+    },
+    /// The bans that a header commits to.
+    Bans {
+        hash: [u8; 32],
+    },
+}
+
+impl Wanted {
+    /// The epoch it is of no use after.
+    fn epoch(&self) -> Option<u32> {
+        match self {
+            Self::Head { epoch } | Self::Certificate { epoch } => Some(*epoch),
+            Self::Page { .. } | Self::Bans { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -41,9 +66,13 @@ pub(super) struct Lookups {
     fast: Span,
     slow: Span,
     patience: Span,
+    /// An epoch: once a set is certified, its head is asked for no more often.
+    rest: Span,
+    /// How long a set may take to be certified after its cut-off.
+    votes: Span,
     heads: BTreeMap<u32, HeadTimer>,
-    /// Head keys to ask for.
-    ask: VecDeque<([u8; 32], u32)>,
+    /// Keys to ask for, but for those of pages.
+    ask: VecDeque<([u8; 32], Wanted)>,
     /// Keys asked for and not done, with the moment we stop waiting.
     open: BTreeMap<[u8; 32], (Wanted, Moment)>,
     fetches: BTreeMap<[u8; 32], Fetch>,
@@ -86,6 +115,8 @@ impl Lookups {
             fast: Span::from_millis((params.epoch_ms / 40).clamp(250, 5_000)),
             slow: Span::from_millis((params.epoch_ms / 4).clamp(1_000, 600_000)),
             patience: Span::from_millis((params.epoch_ms / 4).clamp(2_000, 30_000)),
+            rest: Span::from_millis(params.epoch_ms),
+            votes: Span::from_millis(params.view_ms.saturating_mul(3) + params.settle_ms),
             heads: BTreeMap::new(),
             ask: VecDeque::new(),
             open: BTreeMap::new(),
@@ -105,14 +136,23 @@ impl Lookups {
         };
         self.heads.retain(|epoch, _| kept(*epoch));
         self.heads.insert(current, HeadTimer { next, step: 0 });
-        self.ask.retain(|(_, epoch)| kept(*epoch));
+        let useful = |wanted: &Wanted| wanted.epoch().is_none_or(kept);
+        self.ask.retain(|(_, wanted)| useful(wanted));
         self.fetches.retain(|_, fetch| kept(fetch.header.epoch));
         self.past.retain(|past| kept(past.epoch));
         let fetches = &self.fetches;
         self.open.retain(|_, (wanted, _)| match wanted {
-            Wanted::Head { epoch } => kept(*epoch),
             Wanted::Page { root, .. } => fetches.contains_key(root),
+            other => useful(other),
         });
+    }
+
+    /// Asks for a key soon, unless that is under way or too much else is.
+    pub(super) fn ask(&mut self, key: [u8; 32], wanted: Wanted) {
+        let asked = self.open.contains_key(&key) || self.ask.iter().any(|(other, _)| *other == key);
+        if !asked && self.ask.len() < MAX_ASKED {
+            self.ask.push_back((key, wanted));
+        }
     }
 
     /// Something about this epoch is missing: ask for its head soon.
@@ -241,8 +281,8 @@ impl Lookups {
             return None;
         }
         let until = now + self.patience;
-        if let Some((key, epoch)) = self.ask.pop_front() {
-            self.open.insert(key, (Wanted::Head { epoch }, until));
+        if let Some((key, wanted)) = self.ask.pop_front() {
+            self.open.insert(key, (wanted, until));
             return Some(key);
         }
         // The fetch with the fewest pages left first: small ones are not held up by one that claims thousands.
@@ -286,10 +326,16 @@ impl Lookups {
         // Timers of epochs that aren't asked for yet would fire for ever.
         self.heads.retain(|epoch, _| targets.contains(epoch));
         for &epoch in targets {
-            let timer = self
-                .heads
-                .entry(epoch)
-                .or_insert(HeadTimer { next: now, step: 0 });
+            // Who takes part in a chain of certificates expects the next one by gossip: heads of a set that is just being
+            // certified would tell nothing.
+            let wait = match store.past().last() {
+                Some(_) => self.votes,
+                None => Span::ZERO,
+            };
+            let timer = self.heads.entry(epoch).or_insert(HeadTimer {
+                next: now + wait,
+                step: 0,
+            });
             if timer.next > now {
                 continue;
             }
@@ -299,15 +345,17 @@ impl Lookups {
             } else {
                 self.slow
             };
-            let pause = self.fast.times(1 << timer.step).min(most);
+            let pause = if store.past().certified(epoch).is_some() {
+                self.rest
+            } else {
+                self.fast.times(1 << timer.step).min(most)
+            };
             *timer = HeadTimer {
                 next: now + pause + random_span(Span(pause.0 / 4), rng),
                 step: (timer.step + 1).min(MAX_STEP),
             };
             let key = head_key(network, Cell::WHOLE, epoch);
-            if !self.open.contains_key(&key) && !self.ask.contains(&(key, epoch)) {
-                self.ask.push_back((key, epoch));
-            }
+            self.ask(key, Wanted::Head { epoch });
         }
     }
 }

@@ -5,11 +5,15 @@
 
 use super::Caps;
 use crate::{
+    admission::{self, Challenge},
+    bans::Offence,
     beat::{BEAT_LEN, Beat},
+    checks::Memo,
     counters::{Counters, DropReason},
     descriptor::Descriptor,
     directory::Directory,
     epoch,
+    fault::Fault,
     id::short_id,
     network::NetworkParams,
 };
@@ -24,10 +28,16 @@ use std::{
 
 mod items;
 mod parked;
+mod past;
 
-pub(super) use items::pair;
-use items::{Items, key_of_pair};
+use items::Items;
+pub(super) use items::{Pair, key_of_item, key_of_pair, pair};
 use parked::Parked;
+use past::Past;
+pub(super) use past::{Certified, Listed};
+
+/// Proofs of equivocation that wait to be taken: a batch of records makes no more.
+const MAX_EQUIVOCATIONS: usize = 256;
 
 /// What became of one record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +53,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn known(exactly: bool) -> Self {
+    pub(super) fn known(exactly: bool) -> Self {
         if exactly { Self::Seen } else { Self::Unchecked }
     }
 }
@@ -52,9 +62,9 @@ impl Outcome {
 pub(super) struct Store {
     params: Arc<NetworkParams>,
     network: NetworkId,
-    genesis_seed: [u8; 32],
     own: ShortId,
     caps: Caps,
+    memo: Memo,
     current: u32,
     known: BTreeMap<ShortId, Known>,
     /// Known nodes without a beat in any kept epoch, longest unheard first.
@@ -65,6 +75,11 @@ pub(super) struct Store {
     parked: Parked,
     /// Beats that left `parked` valid: gossip could not forward them when they came.
     resolved: Vec<Arc<Beat>>,
+    past: Past,
+    /// Faults that count, for the bans of sets that aren't certified.
+    offences: Vec<Offence>,
+    /// Proofs made of two beats of one node and epoch, until they are taken.
+    equivocations: Vec<Fault>,
     changed: bool,
 }
 
@@ -81,6 +96,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct EpochSet {
     beats: BTreeMap<ShortId, Arc<Beat>>,
+    /// When each of them was first held.
+    held: BTreeMap<ShortId, Moment>,
     /// Ids seen with two different beats; no further signature of theirs is checked in this epoch.
     equivocators: BTreeSet<ShortId>,
     directory: Option<Arc<Directory>>,
@@ -99,11 +116,13 @@ impl Store {
         caps: Caps,
     ) -> Self {
         Self {
-            genesis_seed: params.genesis_seed(),
+            past: Past::new(params.genesis_seed()),
+            offences: Vec::new(),
             params,
             network,
             own,
             caps,
+            memo: Memo::default(),
             current: 0,
             known: BTreeMap::new(),
             idle: BTreeSet::new(),
@@ -111,8 +130,18 @@ impl Store {
             epochs: BTreeMap::new(),
             parked: Parked::new(caps.parked),
             resolved: Vec::new(),
+            equivocations: Vec::new(),
             changed: false,
         }
+    }
+
+    pub(super) fn share(&mut self, memo: Memo) {
+        self.memo = memo;
+    }
+
+    /// What checks signatures.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.memo
     }
 
     pub(super) fn caps(&self) -> &Caps {
@@ -120,7 +149,15 @@ impl Store {
     }
 
     pub(super) fn seed(&self, epoch: u32) -> [u8; 32] {
-        epoch::union_seed(&self.genesis_seed, epoch)
+        self.past.seed(epoch)
+    }
+
+    /// The faults that count have changed.
+    pub(super) fn set_offences(&mut self, offences: Vec<Offence>) {
+        if self.offences != offences {
+            self.offences = offences;
+            self.rebuild(self.current);
+        }
     }
 
     /// Keeps the previous, the current and the next epoch. The outgoing set is built now: once over, it doesn't change.
@@ -145,6 +182,7 @@ impl Store {
         }
         self.parked
             .keep(|epoch| epoch >= current && epoch <= current.saturating_add(1));
+        self.turn_past();
         self.forget_expired();
         self.changed = true;
     }
@@ -164,8 +202,16 @@ impl Store {
         if outcome != Outcome::New {
             return outcome;
         }
+        // Cheapest first: one hash shows the effort, the puzzle behind it takes longer than the signature.
+        if !self.shows_effort(&descriptor) {
+            return Outcome::Dropped(DropReason::Admission);
+        }
         counters.verified += 1;
-        if let Err(reason) = descriptor.verify(&self.network) {
+        let descriptor = match self.memo.descriptor(&self.network, descriptor) {
+            Ok(descriptor) => descriptor,
+            Err(reason) => return Outcome::Dropped(reason),
+        };
+        if let Err(reason) = self.admits(&descriptor) {
             return Outcome::Dropped(reason);
         }
         let outcome = self.keep(short, descriptor);
@@ -174,6 +220,34 @@ impl Store {
             self.resolve(now, &short, counters);
         }
         outcome
+    }
+
+    fn challenge(&self, descriptor: &Descriptor) -> Option<Challenge> {
+        let from = Moment::from_millis(descriptor.fields().valid_from);
+        admission::asked(&self.params, &self.network, &descriptor.id(), from)
+    }
+
+    fn shows_effort(&self, descriptor: &Descriptor) -> bool {
+        let (proof, effort) = (&descriptor.fields().admission, self.params.pow_effort);
+        self.challenge(descriptor)
+            .is_none_or(|challenge| challenge.has_effort(proof, effort))
+    }
+
+    /// Whether a descriptor has the work that the network asks for. That of its term was checked if the same proof is held already.
+    pub(super) fn admits(&self, descriptor: &Descriptor) -> Result<(), DropReason> {
+        let Some(challenge) = self.challenge(descriptor) else {
+            return Ok(());
+        };
+        let proof = &descriptor.fields().admission;
+        let held = self.known.get(&short_id(&self.network, &descriptor.id()));
+        let checked = held.is_some_and(|known| {
+            known.descriptor.fields().admission == *proof
+                && self.challenge(&known.descriptor) == Some(challenge)
+        });
+        if checked {
+            return Ok(());
+        }
+        challenge.check(proof, self.params.pow_effort)
     }
 
     /// Our own, verified by the caller; not limited by churn.
@@ -186,7 +260,7 @@ impl Store {
         let own = self.own;
         match self.weigh(now, &own, &descriptor) {
             Outcome::New | Outcome::Dropped(DropReason::Churn) => {
-                let outcome = self.keep(own, descriptor);
+                let outcome = self.keep(own, Arc::new(descriptor));
                 // A beat of ours from before a lost state may have come back to us.
                 self.resolve(now, &own, counters);
                 outcome
@@ -222,33 +296,29 @@ impl Store {
                 Outcome::Unchecked
             };
         };
-        let beat = match Beat::decode(bytes) {
-            Ok(beat) => beat,
-            Err(reason) => return Outcome::Dropped(reason),
-        };
         counters.verified += 1;
-        if let Err(reason) = beat.verify(&self.network, &known.descriptor.id()) {
-            return Outcome::Dropped(reason);
+        match (self.memo).beat(&self.network, &known.descriptor.id(), bytes) {
+            Ok(beat) => self.admit(now, beat, counters),
+            Err(reason) => Outcome::Dropped(reason),
         }
-        self.admit(Arc::new(beat), counters)
     }
 
-    /// The set of a kept epoch, built if it changed since.
+    /// The set of a kept epoch: the certified one, else all that is known, built if it changed since.
     pub(super) fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
-        let seed = self.seed(epoch);
-        let set = self.epochs.get_mut(&epoch)?;
+        if let Some(certified) = self.past.certified(epoch).filter(|_| self.keeps(epoch)) {
+            return Some(certified.directory.clone());
+        }
+        let set = self.epochs.get(&epoch)?;
         if set.built != set.version || set.directory.is_none() {
-            let records = set.beats.iter().filter_map(|(short, beat)| {
-                Some((self.known.get(short)?.descriptor.clone(), beat.clone()))
-            });
-            set.directory = Some(Arc::new(Directory::build(
-                &self.params,
-                epoch,
-                seed,
-                records,
-            )));
+            // No certificate before is named: which one a proposer chooses must make no difference to sets that aren't certified.
+            let basis = self.basis(epoch, self.offences.iter().copied(), None);
+            let listed = self.listed(epoch);
+            let directory = self.build(epoch, &listed, &basis);
+            let set = self.epochs.get_mut(&epoch)?;
+            set.directory = Some(directory);
             set.built = set.version;
         }
+        let set = self.epochs.get(&epoch)?;
         set.directory
             .clone()
             .filter(|directory| !directory.is_empty())
@@ -296,6 +366,11 @@ impl Store {
         core::mem::take(&mut self.resolved)
     }
 
+    /// Proofs made of beats that contradict each other.
+    pub(super) fn take_equivocations(&mut self) -> Vec<Fault> {
+        core::mem::take(&mut self.equivocations)
+    }
+
     /// Whether beats of an epoch are taken: from the opening of its window (clocks differ) until it is over.
     fn open(&self, now: Moment, epoch: u32) -> bool {
         let tolerance = Span::from_millis(self.params.clock_tolerance_ms);
@@ -309,16 +384,12 @@ impl Store {
 
     /// Everything about a descriptor that costs no signature check.
     fn weigh(&self, now: Moment, short: &ShortId, descriptor: &Descriptor) -> Outcome {
-        let fields = descriptor.fields();
         if let Some(known) = self.known.get(short) {
             let held = &known.descriptor;
             if held.body() == descriptor.body() {
                 return Outcome::known(held.as_bytes() == descriptor.as_bytes());
             }
-            // Of two with one seq everyone takes the one with the lower hash, or views would never agree.
-            let newer = fields.seq > held.fields().seq
-                || (fields.seq == held.fields().seq && descriptor.hash() < held.hash());
-            if !newer {
+            if !descriptor.replaces(held) {
                 return Outcome::Dropped(DropReason::Outdated);
             }
             if known.changes.0 == self.current && known.changes.1 >= self.caps.changes_per_epoch {
@@ -332,10 +403,9 @@ impl Store {
         Outcome::New
     }
 
-    fn keep(&mut self, short: ShortId, descriptor: Descriptor) -> Outcome {
+    fn keep(&mut self, short: ShortId, descriptor: Arc<Descriptor>) -> Outcome {
         self.clock += 1;
         let heard = self.clock;
-        let descriptor = Arc::new(descriptor);
         if let Some(known) = self.known.get_mut(&short) {
             let made = if known.changes.0 == self.current {
                 known.changes.1
@@ -384,11 +454,19 @@ impl Store {
     }
 
     /// A verified beat: the first of its id and epoch is kept, a different second one is an equivocation.
-    fn admit(&mut self, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
+    fn admit(&mut self, now: Moment, beat: Arc<Beat>, counters: &mut Counters) -> Outcome {
         let short = beat.short_id();
         let set = self.epochs.entry(beat.epoch()).or_default();
-        if set.beats.contains_key(&short) {
+        if let Some(first) = set.beats.get(&short) {
             set.equivocators.insert(short);
+            // Of ourselves we tell nobody: the second may be one that was never sent.
+            if short != self.own
+                && let Some(known) = self.known.get(&short)
+                && self.equivocations.len() < MAX_EQUIVOCATIONS
+            {
+                let proof = Fault::of_beats(known.descriptor.id(), first, &beat);
+                self.equivocations.extend(proof);
+            }
             return Outcome::Dropped(DropReason::Equivocation);
         }
         if let Some(known) = self.known.get(&short) {
@@ -396,6 +474,7 @@ impl Store {
                 .insert(key_of_pair(&known.descriptor, &beat), short);
         }
         set.beats.insert(short, beat);
+        set.held.insert(short, now);
         set.version += 1;
         self.changed = true;
         counters.beats += 1;

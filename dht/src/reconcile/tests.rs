@@ -94,6 +94,26 @@ fn exchange(one: &mut Plain, other: &mut Plain, salt: u8) -> Cost {
     cost
 }
 
+/// One exchange in which `one` becomes what `other` is, as far as one goes; says what it took and whether it was cut short.
+fn mirror(one: &mut Plain, other: &Plain, salt: u8) -> (Cost, bool) {
+    let mut session = Session::mirroring([salt; 8]);
+    let mut cost = Cost::default();
+    while let Some(request) = session.request(one) {
+        let asked = Message::decode(&request).unwrap();
+        assert!(asked.items().is_empty(), "a mirror gives nothing away");
+        let response = answer(other, &asked);
+        let answered = Message::decode(&response).unwrap();
+        session.take(one, &answered).unwrap();
+        let excess = session.take_excess();
+        one.keys.retain(|key| !excess.contains(key));
+        one.put(&answered);
+        cost.bytes += request.len() + response.len();
+        cost.items += (answered.items().iter().map(|item| item.len())).sum::<usize>();
+    }
+    cost.rounds = session.rounds();
+    (cost, session.cut_short())
+}
+
 fn union(one: &Plain, other: &Plain) -> Plain {
     Plain::of(one.keys.iter().chain(&other.keys).copied())
 }
@@ -143,6 +163,43 @@ fn everything_comes_over_in_few_exchanges() {
         assert_eq!(items, 8_192 * 340, "nothing twice");
         assert!(bytes - items < items / 3, "{bytes} for {items}");
     }
+}
+
+#[test]
+fn a_mirror_costs_what_the_difference_costs() {
+    for n in [0, 100, 1_000, 8_192] {
+        for (lacking, excess) in [(0, 0), (1, 0), (0, 1), (10, 10), (100, 0), (0, 100)] {
+            let other = Plain::of(keys(0..n).chain(keys(20_000..20_000 + lacking)));
+            let mut one = Plain::of(keys(0..n).chain(keys(30_000..30_000 + excess)));
+            let (cost, cut_short) = mirror(&mut one, &other, 4);
+            assert_eq!(one, other, "{n}, {lacking}, {excess}");
+            assert_eq!((cost.items, cut_short), (lacking as usize * 340, false));
+            let beside = cost.bytes - cost.items;
+            let difference = (lacking + excess) as usize;
+            assert!(
+                beside < 600 + 900 * difference,
+                "{n}, {difference}: {cost:?}"
+            );
+            assert!(cost.rounds <= 24, "{n}, {difference}: {cost:?}");
+        }
+    }
+}
+
+#[test]
+fn a_mirror_of_everything_takes_a_few_exchanges_and_of_nothing_one() {
+    let (mut one, other) = (Plain::of([]), Plain::of(keys(0..8_192)));
+    let (mut exchanges, mut items) = (0, 0);
+    while one != other {
+        let (cost, cut_short) = mirror(&mut one, &other, exchanges);
+        items += cost.items;
+        exchanges += 1;
+        assert_eq!(cut_short, one != other);
+        assert!(exchanges <= 6);
+    }
+    assert_eq!(items, 8_192 * 340, "nothing twice");
+    let (cost, _) = mirror(&mut one, &Plain::of([]), 9);
+    assert!(one.keys.is_empty());
+    assert!(cost.rounds <= 3 && cost.bytes < 1_000, "{cost:?}");
 }
 
 #[test]
@@ -276,9 +333,9 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
             keys.sort_unstable();
             keys.dedup();
             let what = if list {
-                message::What::List(keys)
+                What::List(keys)
             } else {
-                message::What::Fingerprint(fingerprint)
+                What::Fingerprint(fingerprint)
             };
             out.range(&Range {
                 from,
@@ -318,6 +375,25 @@ proptest! {
     }
 
     #[test]
+    fn any_set_becomes_a_mirror_of_any_other(n in 0u32..1_500, lacking in 0u32..300, excess in 0u32..300, salt in any::<u8>()) {
+        let mut one = Plain::of(keys(0..n).chain(keys(10_000..10_000 + excess)));
+        let other = Plain::of(keys(0..n).chain(keys(20_000..20_000 + lacking)));
+        let (cost, cut_short) = mirror(&mut one, &other, salt);
+        prop_assert!(one == other && !cut_short, "{:?}", cost);
+        prop_assert_eq!(cost.items, lacking as usize * 340);
+    }
+
+    #[test]
+    fn crowded_keys_are_mirrored_too(
+        one in proptest::collection::vec(crowded(), 0..400),
+        other in proptest::collection::vec(crowded(), 0..400),
+    ) {
+        let (mut one, other) = (Plain::of(one), Plain::of(other));
+        let (cost, _) = mirror(&mut one, &other, 1);
+        prop_assert!(one == other, "{:?}", cost);
+    }
+
+    #[test]
     fn the_longest_items_come_over_too(n in 1u32..60, len in 1_000usize..=MAX_ITEM) {
         let (mut one, mut other) = (Plain::of(keys(0..n)), Plain::of(keys(n..2 * n)));
         (one.len, other.len) = (len, len);
@@ -340,9 +416,9 @@ proptest! {
     }
 
     #[test]
-    fn a_hostile_answerer_is_left_after_64_rounds(answers in proptest::collection::vec(message(), 1..6), n in 0u32..600) {
+    fn a_hostile_answerer_is_left_after_64_rounds(answers in proptest::collection::vec(message(), 1..6), n in 0u32..600, mirrors in any::<bool>()) {
         let set = Plain::of(keys(0..n));
-        let mut session = Session::new([9; 8]);
+        let mut session = if mirrors { Session::mirroring([9; 8]) } else { Session::new([9; 8]) };
         let mut last = 0;
         while let Some(request) = session.request(&set) {
             prop_assert!(request.len() <= MAX_MESSAGE && Message::decode(&request).is_ok());
@@ -351,6 +427,7 @@ proptest! {
             prop_assert!(session.rounds() > last);
             last = session.rounds();
             prop_assert!(session.wants.len() <= MAX_OPEN && session.owed.len() <= MAX_OWED);
+            prop_assert!(session.take_excess().iter().all(|key| holds(&set, key)));
         }
         prop_assert!(session.rounds() <= MAX_ROUNDS);
     }

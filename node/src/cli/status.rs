@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::mesh;
 use super::print::Out;
 use super::shape::{Checked, Settings, Status};
 use crate::client::Client;
@@ -20,11 +21,6 @@ pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> 
         "yes".to_owned()
     } else {
         format!("no: {}", node.reasons.join(", "))
-    };
-    let view = if node.certified {
-        "certified"
-    } else {
-        "not certified: a union of what gossip brought"
     };
     let lines = [
         ("ready", ready),
@@ -49,10 +45,18 @@ pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> 
         ),
         ("epoch", node.epoch.to_string()),
         ("nodes", format!("{}, {} on duty", node.nodes, node.on_duty)),
-        ("directory", format!("{} ({view})", node.root)),
+        ("directory", node.pki.words()),
+        ("root", node.root),
+        ("certified", mesh::certificate(&node.pki)),
+        ("banned", node.pki.banned.to_string()),
+        ("duty", mesh::duty(&node.duty)),
+        ("weight", node.weight.words()),
     ];
     for (name, value) in lines {
         out.line(&format!("{name:<9}  {value}"))?;
+    }
+    for warning in &node.warnings {
+        out.line(&format!("{:<9}  {}", "warning", mesh::warned(warning)))?;
     }
     Ok(0)
 }

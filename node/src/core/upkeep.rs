@@ -69,7 +69,7 @@ pub(super) struct Readiness {
     ready: bool,
     told: bool,
     pub(super) reasons: Vec<String>,
-    epoch: Option<(u32, [u8; 32])>,
+    epoch: Option<(u32, [u8; 32], bool)>,
 }
 
 impl Readiness {
@@ -172,7 +172,7 @@ impl<B: Backend> Core<B> {
             // A cache: what can't be read is learned again.
             let _ = self.pki.restore(now, &bytes);
         }
-        Ok(())
+        self.load_duties(now)
     }
 
     /// The node is about to stop: what others told us is kept for a quick start.
@@ -180,6 +180,7 @@ impl<B: Backend> Core<B> {
         if !std::mem::replace(&mut self.keys.closed, true) {
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
     }
 
@@ -195,6 +196,7 @@ impl<B: Backend> Core<B> {
             self.erase_key(gone);
         }
         self.keys.lost.retain(|lost| *lost >= epoch);
+        self.forget_duties(epoch);
         if !self.keys.knows(epoch) {
             self.make_key(now, epoch);
         }
@@ -213,6 +215,7 @@ impl<B: Backend> Core<B> {
             self.keys.saved_view = epoch;
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
         self.expire_fetches(now);
         self.want_links(now);
@@ -299,9 +302,10 @@ impl<B: Backend> Core<B> {
     }
 
     fn publish_descriptor(&mut self, now: Moment) {
-        let Some(listen) = &self.keys.listen else {
+        let Some(mut listen) = self.keys.listen.clone() else {
             return;
         };
+        self.keep_dialable(&mut listen);
         let mut addresses = Vec::new();
         let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
         for address in listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
@@ -313,14 +317,18 @@ impl<B: Backend> Core<B> {
         let at = now.as_millis();
         // Two changes in one millisecond still have an order.
         let last = self.keys.descriptor.as_ref().map(|one| one.fields().seq);
+        let ends = (self.keys.descriptor.as_ref()).map(|one| one.fields().valid_until);
         let seq = last.map_or(at, |last| at.max(last.saturating_add(1)));
         let fields = DescriptorFields {
             seq,
             valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
-            valid_until: at + DESCRIPTOR_LIFE_MS,
+            // One that ended earlier than the one before would not replace it.
+            valid_until: ends.map_or(at + DESCRIPTOR_LIFE_MS, |ends| {
+                ends.max(at + DESCRIPTOR_LIFE_MS)
+            }),
             capability: self.capability(),
             subnet: subnet(&addresses),
-            vrf_key: [0; 32],
+            vrf_key: self.vrf_key(),
             admission: Vec::new(),
             addresses,
         };
@@ -387,18 +395,19 @@ impl<B: Backend> Core<B> {
             };
             self.tell(event);
         }
+        self.follow_certificates(now, epoch);
         if let Some(directory) = directory {
             let root = directory.root();
-            if self.ready.epoch != Some((epoch, root)) {
-                self.ready.epoch = Some((epoch, root));
-                for talk in self.people.talks.values_mut() {
-                    talk.conversation.set_root(epoch, root);
-                }
+            let certified = self.split.in_use(epoch).is_some();
+            if self.ready.epoch != Some((epoch, root, certified)) {
+                self.ready.epoch = Some((epoch, root, certified));
+                let degraded = self.pki_view(epoch).degraded;
                 let nodes = directory.nodes().len();
                 self.tell(Event::Epoch {
                     epoch,
                     root: hex(&root),
                     nodes,
+                    degraded,
                 });
             }
         }
@@ -422,12 +431,10 @@ fn beat_key(epoch: u32) -> String {
     key::of(key::BEAT, &epoch.to_be_bytes())
 }
 
-/// Tag of the first address's subnet: /16 of an IPv4 address, /32 of an IPv6 one; 0 if it has none.
-/// Multiaddr codes: 4 for IPv4 (four bytes follow), 41 for IPv6 (sixteen follow).
+/// Tag of the first address's subnet; 0 if it has none.
 fn subnet(addresses: &[Vec<u8>]) -> u32 {
-    match addresses.first().map(Vec::as_slice) {
-        Some([4, a, b, ..]) => u32::from_be_bytes([4, 0, *a, *b]),
-        Some([41, a, b, c, d, ..]) => u32::from_be_bytes([*a, *b, *c, *d]),
-        _ => 0,
-    }
+    let first = addresses.first();
+    first
+        .and_then(|address| super::start::subnet(address))
+        .unwrap_or_default()
 }

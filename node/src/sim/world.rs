@@ -13,7 +13,6 @@
 //! `users` (what people do).
 
 mod commons;
-mod dice;
 mod life;
 mod node;
 mod queue;
@@ -81,6 +80,15 @@ impl WorldConfig {
 }
 
 /// The streams of randomness that are the world's own.
+struct Dice {
+    wire: ChaCha20Rng,
+    gossip: ChaCha20Rng,
+    dials: ChaCha20Rng,
+    lookups: ChaCha20Rng,
+    sync: ChaCha20Rng,
+    disks: ChaCha20Rng,
+}
+
 /// A mesh in virtual time. Nodes are named by their index from 0.
 ///
 /// Order of calls: [`start`](Self::start) nodes, let time pass with [`run_for`](Self::run_for) or
@@ -92,6 +100,7 @@ pub struct World {
     queue: Queue,
     nodes: Vec<SimNode>,
     index: BTreeMap<NodeId, usize>,
+    dice: Dice,
     metrics: Metrics,
     trace: blake3::Hasher,
     /// The first half of alpha of every packet that left a core.
@@ -120,6 +129,14 @@ impl World {
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
         let seed = config.seed;
+        let dice = Dice {
+            wire: stream(seed, "wire", 0, 0),
+            gossip: stream(seed, "gossip", 0, 0),
+            dials: stream(seed, "dials", 0, 0),
+            lookups: stream(seed, "lookups", 0, 0),
+            sync: stream(seed, "sync", 0, 0),
+            disks: stream(seed, "disks", 0, 0),
+        };
         let nodes = (0..config.nodes)
             .map(|index| SimNode::new(seed, index))
             .collect();
@@ -129,6 +146,7 @@ impl World {
             queue: Queue::default(),
             nodes,
             index: BTreeMap::new(),
+            dice,
             metrics: Metrics::default(),
             trace: blake3::Hasher::new(),
             sent: BTreeSet::new(),

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    directory::Directory,
+    directory::{Basis, Directory},
     epoch,
     page::{Head, Page},
     pki::{Pki, Verdict},
@@ -27,14 +27,9 @@ fn pki(seed: u8, caps: Caps) -> Pki {
 
 fn directory(count: u32) -> Directory {
     let seed = epoch::union_seed(&params().genesis_seed(), EPOCH);
-    Directory::build(
-        &params(),
-        EPOCH,
-        seed,
-        nodes(&params(), count)
-            .iter()
-            .map(|node| node.records(EPOCH)),
-    )
+    let all = nodes(&params(), count);
+    let records = all.iter().map(|node| node.records(EPOCH));
+    Directory::build_on(&params(), EPOCH, seed, records, &Basis::default())
 }
 
 /// Asks for the head at `at` and answers with these.

@@ -7,8 +7,10 @@ use super::Store;
 use crate::{
     beat::{BEAT_LEN, Beat},
     bundle::{self, Record},
+    counters::{Counters, DropReason},
     descriptor::Descriptor,
-    id::derive,
+    epoch,
+    id::{derive, short_id},
     reconcile::{self, Key},
     wire::Reader,
 };
@@ -20,6 +22,9 @@ use std::{
 
 /// Keys remembered as useless, per epoch. When full, no more are.
 const MAX_REFUSED: usize = 1_024;
+
+/// What an item says: a beat, and the descriptor it needs.
+pub(in crate::pki) type Pair = (Arc<Descriptor>, Arc<Beat>);
 
 /// The keys of one epoch.
 #[derive(Debug, Default)]
@@ -37,6 +42,11 @@ impl Items {
         self.row = None;
     }
 
+    /// Whose item this is.
+    pub(super) fn short(&self, key: &Key) -> Option<&ShortId> {
+        self.keys.get(key)
+    }
+
     pub(super) fn remove(&mut self, key: &Key) {
         self.keys.remove(key);
         self.row = None;
@@ -51,16 +61,21 @@ pub(in crate::pki) struct Held<'a> {
 }
 
 impl Store {
-    /// The items of an epoch; none if it isn't kept.
-    pub(in crate::pki) fn held(&mut self, epoch: u32) -> Held<'_> {
-        let row = match self.epochs.get_mut(&epoch) {
+    /// All keys of an epoch in a row.
+    pub(super) fn row(&mut self, epoch: u32) -> Arc<[Key]> {
+        match self.epochs.get_mut(&epoch) {
             Some(set) => {
                 let Items { keys, row, .. } = &mut set.items;
                 row.get_or_insert_with(|| keys.keys().copied().collect())
                     .clone()
             }
             None => Arc::default(),
-        };
+        }
+    }
+
+    /// The items of an epoch; none if it isn't kept.
+    pub(in crate::pki) fn held(&mut self, epoch: u32) -> Held<'_> {
+        let row = self.row(epoch);
         Held {
             store: self,
             epoch,
@@ -76,6 +91,62 @@ impl Store {
         if !set.items.keys.contains_key(&key) && set.items.refused.len() < MAX_REFUSED {
             set.items.refused.insert(key);
         }
+    }
+
+    /// The records of an epoch's open set, with their keys.
+    pub(in crate::pki) fn pairs(&self, epoch: u32) -> impl Iterator<Item = (Key, Pair)> {
+        let set = self.epochs.get(&epoch);
+        let all = set.into_iter().flat_map(|set| &set.items.keys);
+        all.filter_map(move |(key, short)| {
+            let pair = (
+                self.descriptor(short)?.clone(),
+                self.beat(epoch, short)?.clone(),
+            );
+            Some((*key, pair))
+        })
+    }
+
+    /// The two records of an item, checked: ours if we hold the same, whatever the open set makes of them.
+    pub(in crate::pki) fn pair_of(
+        &self,
+        epoch: u32,
+        item: &[u8],
+        counters: &mut Counters,
+    ) -> Result<Pair, DropReason> {
+        let (descriptor, beat) = pair(item).ok_or(DropReason::Malformed)?;
+        let descriptor = Descriptor::decode(descriptor)?;
+        let beat = Beat::decode(beat)?;
+        let short = short_id(&self.network, &descriptor.id());
+        if beat.short_id() != short || beat.epoch() != epoch {
+            return Err(DropReason::Malformed);
+        }
+        let (from, until) = (
+            epoch::start_of(&self.params, epoch),
+            epoch::end_of(&self.params, epoch),
+        );
+        if !descriptor.covers(from, until) {
+            return Err(DropReason::Validity);
+        }
+        let held = self.descriptor(&short);
+        let id = descriptor.id();
+        let descriptor = match held.filter(|held| held.body() == descriptor.body()) {
+            Some(held) => held.clone(),
+            None => {
+                counters.verified += 1;
+                descriptor.verify(&self.network)?;
+                Arc::new(descriptor)
+            }
+        };
+        let held = self.beat(epoch, &short);
+        let beat = match held.filter(|held| held.body() == beat.body()) {
+            Some(held) => held.clone(),
+            None => {
+                counters.verified += 1;
+                beat.verify(&self.network, &id)?;
+                Arc::new(beat)
+            }
+        };
+        Ok((descriptor, beat))
     }
 
     /// Whether beats of this epoch may still change its set.
@@ -103,13 +174,7 @@ impl reconcile::Items for Held<'_> {
     }
 
     fn key_of(&self, item: &[u8]) -> Option<Key> {
-        let (descriptor, beat) = pair(item)?;
-        let (epoch, _) = Beat::peek(beat)?;
-        (epoch == self.epoch).then_some(())?;
-        Some(key(
-            &Descriptor::decode(descriptor).ok()?.hash(),
-            Beat::body_of(beat),
-        ))
+        key_of_item(self.epoch, item)
     }
 
     fn refuses(&self, key: &Key) -> bool {
@@ -128,6 +193,15 @@ pub(in crate::pki) fn pair(item: &[u8]) -> Option<(&[u8], &[u8; BEAT_LEN])> {
     };
     reader.end()?;
     Some((descriptor, beat))
+}
+
+/// The key of an item of this epoch; `None` if it is none.
+pub(in crate::pki) fn key_of_item(epoch: u32, item: &[u8]) -> Option<Key> {
+    let (descriptor, beat) = pair(item)?;
+    let (of, _) = Beat::peek(beat)?;
+    (of == epoch).then_some(())?;
+    let descriptor = Descriptor::decode(descriptor).ok()?;
+    Some(key(&descriptor.hash(), Beat::body_of(beat)))
 }
 
 pub(in crate::pki) fn key_of_pair(descriptor: &Descriptor, beat: &Beat) -> Key {

@@ -9,14 +9,20 @@ const NEIGHBOURS: usize = 4;
 /// Nodes a lookup reaches.
 const REACH: usize = 3;
 
-struct Member {
-    node: TestNode,
-    pki: Pki,
+pub(super) struct Member {
+    pub(super) node: TestNode,
+    pub(super) pki: Pki,
     served: BTreeMap<[u8; 32], Vec<u8>>,
     joins: Moment,
     /// The next epoch it beats for, and when.
     beat: Option<(u32, Moment)>,
-    deaf: bool,
+    pub(super) deaf: bool,
+    /// Its beat of this epoch reaches nobody before the cut-off.
+    pub(super) late: Option<u32>,
+    /// Signed by it and not known to anybody, from oldest to newest.
+    pub(super) duties: Vec<OwnRecord>,
+    /// Whether it publishes what it signed.
+    pub(super) silent: bool,
 }
 
 enum Event {
@@ -46,12 +52,12 @@ enum Event {
     },
 }
 
-struct World {
+pub(super) struct World {
     params: Arc<NetworkParams>,
-    members: Vec<Member>,
-    now: Moment,
+    pub(super) members: Vec<Member>,
+    pub(super) now: Moment,
     rng: ChaCha20Rng,
-    loss: u32,
+    pub(super) loss: u32,
     events: BTreeMap<(Moment, u64), Event>,
     count: u64,
     lookups: u64,
@@ -62,7 +68,7 @@ struct World {
 }
 
 impl World {
-    fn new(params: Arc<NetworkParams>, seed: u8, count: u32, loss: u32) -> Self {
+    pub(super) fn new(params: Arc<NetworkParams>, seed: u8, count: u32, loss: u32) -> Self {
         let mut world = Self {
             params: params.clone(),
             members: Vec::new(),
@@ -82,7 +88,7 @@ impl World {
         world
     }
 
-    fn join(&mut self, node: TestNode, joins: Moment, deaf: bool) {
+    pub(super) fn join(&mut self, node: TestNode, joins: Moment, deaf: bool) {
         let mut seed = [9; 32];
         self.rng.fill_bytes(&mut seed[..8]);
         let rng = <ChaCha20Rng as rand_core::SeedableRng>::from_seed(seed);
@@ -94,10 +100,13 @@ impl World {
             joins,
             beat: None,
             deaf,
+            late: None,
+            duties: Vec::new(),
+            silent: false,
         });
     }
 
-    fn run_until(&mut self, end: Moment) {
+    pub(super) fn run_until(&mut self, end: Moment) {
         loop {
             let event = self.events.keys().next().map(|(at, _)| *at);
             let timers = self.members.iter().filter_map(Member::due);
@@ -179,7 +188,22 @@ impl World {
         }
     }
 
+    /// Makes all members witnesses, who share the work of checking signatures.
+    pub(super) fn witnesses(&mut self) {
+        let checks = Checks::new(10_000);
+        for member in &mut self.members {
+            member.pki.share_checks(checks.clone());
+            member.pki.set_witness(member.node.witness());
+        }
+    }
+
     fn drain(&mut self, at: usize) {
+        while let Some(duty) = self.members[at].pki.poll_duty() {
+            self.members[at].duties.push(duty.clone());
+            if !self.members[at].silent {
+                self.members[at].pki.publish(self.now, duty).unwrap();
+            }
+        }
         while let Some(bytes) = self.members[at].pki.poll_bundle() {
             self.gossip(at, &bytes);
         }
@@ -271,7 +295,7 @@ impl World {
         self.rng.next_u32() % 100 < self.loss
     }
 
-    fn roots(&mut self, epoch: u32) -> Vec<Option<([u8; 32], usize)>> {
+    pub(super) fn roots(&mut self, epoch: u32) -> Vec<Option<([u8; 32], usize)>> {
         let view = |member: &mut Member| {
             member
                 .pki
@@ -281,7 +305,7 @@ impl World {
         self.members.iter_mut().map(view).collect()
     }
 
-    fn assert_one_root(&mut self, epoch: u32, nodes: usize) {
+    pub(super) fn assert_one_root(&mut self, epoch: u32, nodes: usize) {
         let roots = self.roots(epoch);
         let sizes: Vec<_> = roots.iter().map(|view| view.map(|(_, len)| len)).collect();
         assert!(
@@ -327,6 +351,10 @@ impl Member {
     }
 
     fn beat_for(&self, epoch: u32, now: Moment) -> (u32, Moment) {
+        if self.late == Some(epoch) {
+            let cutoff = epoch::cutoff(&self.node.params, epoch);
+            return (epoch, cutoff + Span::from_secs(6));
+        }
         let due = epoch::beat_due(
             &self.node.params,
             epoch,
@@ -336,7 +364,7 @@ impl Member {
     }
 }
 
-fn at(epoch: u32, seconds: u64) -> Moment {
+pub(super) fn at(epoch: u32, seconds: u64) -> Moment {
     epoch::start_of(&params(), epoch) + Span::from_secs(seconds)
 }
 

@@ -1,6 +1,7 @@
 //! Reconciliation between `Pki`s: when it is asked for, what it brings, and what liars and floods get out of it.
 
 use super::*;
+use crate::pki::sync::Topic;
 use crate::reconcile::{Items, Session};
 use mix::time::Span;
 
@@ -113,19 +114,31 @@ fn at_the_cut_off_three_neighbours_are_asked_each_another() {
     let cutoff = epoch::cutoff(&params(), EPOCH + 1);
     pki.handle_timeout(cutoff - Span::from_millis(1));
     assert!(pki.poll_sync().is_none());
-    let (mut now, mut asked) = (cutoff, 0);
+    let (mut now, mut asked, mut faults) = (cutoff, 0, 0);
     while now < cutoff + Span::from_secs(9) {
         pki.handle_timeout(now);
         while let Some(sync) = pki.poll_sync() {
+            let (topic, message) = Topic::split(&sync.request).unwrap();
+            if matches!(topic, Topic::Certificate { .. }) {
+                pki.handle_sync_failed(now, sync.token);
+                continue;
+            }
+            let message = crate::reconcile::Message::decode(message).unwrap();
+            if topic == Topic::Faults {
+                let neighbour = peer(asked as u32).id();
+                assert_eq!(sync.peer, SyncPeer::This(neighbour), "the one just asked");
+                let same = crate::reconcile::answer(&pki.faults.items(), &message);
+                pki.handle_sync_response(now, sync.token, &neighbour, &same);
+                faults += 1;
+                continue;
+            }
+            assert_eq!(topic, Topic::Open { epoch: EPOCH + 1 });
             let SyncPeer::Any { but, .. } = &sync.peer else {
                 panic!("nobody is chosen before the first answer")
             };
             assert_eq!(but.len(), asked, "not those asked before");
             asked += 1;
             let neighbour = peer(asked as u32).id();
-            let message = &sync.request[8..];
-            assert_eq!(sync.request[4..8], (EPOCH + 1).to_le_bytes());
-            let message = crate::reconcile::Message::decode(message).unwrap();
             let same = crate::reconcile::answer(&pki.store.held(EPOCH + 1), &message);
             assert_eq!(
                 pki.handle_sync_response(now, sync.token, &neighbour, &same),
@@ -134,7 +147,7 @@ fn at_the_cut_off_three_neighbours_are_asked_each_another() {
         }
         now = pki.poll_timeout().unwrap();
     }
-    assert_eq!((asked, pki.counters().synced), (3, 3));
+    assert_eq!((asked, faults, pki.counters().synced), (3, 3, 6));
 }
 
 #[test]
@@ -217,9 +230,7 @@ fn message_with(epoch: u32, descriptor: &[u8], beat: &[u8; BEAT_LEN]) -> Vec<u8>
     let mut item = Vec::new();
     bundle::put(&mut item, Record::Descriptor(descriptor));
     bundle::put(&mut item, Record::Beat(beat));
-    let mut out = vec![1, 0, 0, 0];
-    out.extend(epoch.to_le_bytes());
-    out.extend([1; 9]);
+    let mut out = Topic::Open { epoch }.request(&[1; 9]);
     out.extend([0, 0, 0, 0, 1, 0]);
     out.extend((item.len() as u16).to_le_bytes());
     out.extend(item);
@@ -293,7 +304,7 @@ fn answers_of_others_late_ones_and_garbage_end_nothing_but_their_own_exchange() 
 fn other_epochs_cells_and_versions_are_not_answered() {
     let mut pki = knowing(1, &nodes(&params(), 3));
     let request = |version: u8, cell: u8, epoch: u32| {
-        let mut out = vec![version, cell, 0, 0];
+        let mut out = vec![version, 1, cell, 0, 0];
         out.extend(epoch.to_le_bytes());
         out.extend(Session::new([1; 8]).request(&NoItems).unwrap());
         out
