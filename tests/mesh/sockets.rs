@@ -18,12 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(240);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_nodes_on_sockets_agree_on_the_root() {
     let root = tempfile::tempdir().unwrap();
-    let params = NetworkParams::demo(Clock::start().now());
+    // Epochs of a minute, and a tenth of the usual cover: what is looked at is the mesh, not the packets.
+    let mut params = NetworkParams::local();
+    params.genesis_ms = Clock::start().now().as_millis();
+    params.rates_eco = [100, 100, 10];
     let (mut nodes, mut addresses) = (Vec::new(), Vec::<String>::new());
     for index in 0..NODES {
         let mut config = NodeConfig::new(root.path().join(format!("n{index}")));
         config.network = NetworkChoice::Params(Box::new(params.clone()));
-        // Little traffic: what is looked at is the mesh, not the packets.
         config.profile = Profile::Eco;
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
         config.bootstrap = addresses.iter().rev().take(3).cloned().collect();
@@ -31,8 +33,10 @@ async fn fifty_nodes_on_sockets_agree_on_the_root() {
         addresses.push(listening(&node).await);
         nodes.push(node);
     }
-    let agreed = tokio::time::timeout(PATIENCE, agreement(&nodes)).await;
-    let agreed = agreed.expect("fifty nodes hold one root in time");
+    let agreed = match tokio::time::timeout(PATIENCE, agreement(&nodes)).await {
+        Ok(agreed) => agreed,
+        Err(_) => panic!("no agreement in time: {:#?}", views(&nodes).await),
+    };
     assert_eq!(agreed.nodes, NODES);
     // Nobody who could be a hop is missed by anybody: the flock of so small a mesh is everyone above the least.
     assert!(agreed.on_duty >= 16 && agreed.on_duty <= NODES);
@@ -54,10 +58,7 @@ async fn listening(node: &Node) -> String {
 /// Waits until all are ready and hold the same root of the same epoch; what one of them says.
 async fn agreement(nodes: &[Node]) -> NodeView {
     loop {
-        let mut views = Vec::new();
-        for node in nodes {
-            views.push(node.handle.node().await.unwrap());
-        }
+        let mut views = views(nodes).await;
         let said: BTreeSet<_> = views
             .iter()
             .map(|view| (view.epoch, view.nodes, view.certified, view.root.clone()))
@@ -65,8 +66,16 @@ async fn agreement(nodes: &[Node]) -> NodeView {
         if said.len() == 1 && views.iter().all(|view| view.ready && view.nodes == NODES) {
             return views.swap_remove(0);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+async fn views(nodes: &[Node]) -> Vec<NodeView> {
+    let mut views = Vec::new();
+    for node in nodes {
+        views.push(node.handle.node().await.unwrap());
+    }
+    views
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
