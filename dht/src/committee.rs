@@ -62,6 +62,7 @@ impl Candidates {
             .nodes()
             .filter(|entry| {
                 entry.capability().weight() > 0
+                    && entry.descriptor().can_witness()
                     && weights::mature_witness(params, entry.standing().age)
             })
             .map(|entry| {
@@ -77,7 +78,6 @@ impl Candidates {
                 short: entry.short(),
                 vrf_key: entry.descriptor().fields().vrf_key,
             })
-            .filter(|candidate| VrfPublic::from_bytes(&candidate.vrf_key).is_some())
             .take(MAX_CANDIDATES)
             .collect();
         Self { list }

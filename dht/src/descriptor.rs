@@ -6,10 +6,12 @@
 use crate::{
     counters::DropReason,
     id::{NodeId, derive},
+    vrf::VrfPublic,
     wire::Reader,
 };
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use mix::{NetworkId, time::Moment};
+use std::sync::OnceLock;
 
 /// Longest descriptor, in bytes.
 pub const MAX_DESCRIPTOR_LEN: usize = 320;
@@ -117,12 +119,22 @@ pub struct DescriptorFields {
 
 /// A descriptor in its one encoding, at most 320 B. Holding one does not mean that its signature was checked: see
 /// [`verify`](Self::verify).
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Descriptor {
     id: NodeId,
     fields: DescriptorFields,
     bytes: Box<[u8]>,
+    /// Whether the VRF key is usable: found out once, as each directory asks again.
+    witnesses: OnceLock<bool>,
 }
+
+impl PartialEq for Descriptor {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Descriptor {}
 
 /// Why a record of our own can't be made: our caller's mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +172,7 @@ impl Descriptor {
             id,
             fields,
             bytes: bytes.into_boxed_slice(),
+            witnesses: OnceLock::new(),
         })
     }
 
@@ -180,6 +193,7 @@ impl Descriptor {
                 id,
                 fields,
                 bytes: bytes.into(),
+                witnesses: OnceLock::new(),
             }),
             Err(DescriptorError::Validity) => Err(DropReason::Validity),
             Err(_) => Err(DropReason::Malformed),
@@ -208,6 +222,12 @@ impl Descriptor {
     /// Who signed it.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Whether its VRF key is usable: without one, the node can't be a witness.
+    pub(crate) fn can_witness(&self) -> bool {
+        let key = &self.fields.vrf_key;
+        *(self.witnesses).get_or_init(|| VrfPublic::from_bytes(key).is_some())
     }
 
     /// What it says.

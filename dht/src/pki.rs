@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 mod announce;
 mod certify;
+mod evidence;
 mod faults;
 mod held;
 mod lookup;
@@ -274,12 +275,20 @@ impl Pki {
     pub fn publish(&mut self, now: Moment, record: OwnRecord) -> Result<(), PublishError> {
         self.advance(now);
         match record {
-            OwnRecord::Descriptor(descriptor) => self.publish_descriptor(descriptor)?,
-            OwnRecord::Beat(beat) => self.publish_beat(beat)?,
-            OwnRecord::Proposal(proposal) => return self.publish_proposal(proposal),
-            OwnRecord::Vote(vote) => return self.publish_vote(vote),
+            OwnRecord::Descriptor(descriptor) => {
+                self.publish_descriptor(descriptor)?;
+                self.announce.restart(self.now);
+            }
+            OwnRecord::Beat(beat) => {
+                let epoch = beat.epoch();
+                self.publish_beat(beat)?;
+                self.announce.fresh(epoch);
+                self.announce.restart(self.now);
+            }
+            // These have repetitions of their own.
+            OwnRecord::Proposal(proposal) => self.publish_proposal(proposal)?,
+            OwnRecord::Vote(vote) => self.publish_vote(vote)?,
         }
-        self.announce.restart(self.now);
         Ok(())
     }
 

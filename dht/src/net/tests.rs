@@ -43,7 +43,7 @@ fn names_carry_the_network() {
     assert_eq!(names.packet.as_ref(), "/murmuration/abababab/packet/1");
     assert_eq!(names.sync.as_ref(), "/murmuration/abababab/sync/1");
     assert_eq!(names.gossip, "/murmuration/abababab/meshsub");
-    assert_eq!(names.topic, "murmuration/abababab/records/0");
+    assert_eq!(names.topic, "records/0");
     assert_eq!(names.identify, "murmuration/abababab");
 }
 
@@ -103,6 +103,45 @@ fn at_the_cap_the_first_to_expire_makes_room() {
     assert_eq!(overlay.poll_timeout(), Some(1_001));
     overlay.serve(&mut behaviour, 0, key(1), vec![0; MAX_RECORD + 1], 1_000);
     assert_eq!(overlay.counters().serve_skipped, 2);
+}
+
+#[test]
+fn at_the_cap_of_bytes_the_first_to_expire_make_room() {
+    let (mut overlay, mut behaviour) = parts();
+    let key = |i: usize| *blake3::hash(&i.to_le_bytes()).as_bytes();
+    let fit = SERVED_BYTES / MAX_RECORD;
+    for i in 0..fit {
+        overlay.serve(&mut behaviour, 0, key(i), vec![0; MAX_RECORD], i as u64 + 1);
+    }
+    assert_eq!(
+        (overlay.served(), overlay.served_bytes()),
+        (fit, fit * MAX_RECORD)
+    );
+    // The same record again is no more than the record.
+    overlay.serve(
+        &mut behaviour,
+        0,
+        key(fit - 1),
+        vec![0; MAX_RECORD],
+        fit as u64,
+    );
+    assert_eq!(
+        (overlay.served(), overlay.counters().serve_skipped),
+        (fit, 0)
+    );
+    overlay.serve(&mut behaviour, 0, key(fit), vec![0; MAX_RECORD], 1_000);
+    assert_eq!(
+        (overlay.served(), overlay.counters().serve_skipped),
+        (fit, 1)
+    );
+    assert!(overlay.served_bytes() <= SERVED_BYTES);
+    assert_eq!(
+        overlay.poll_timeout(),
+        Some(2),
+        "the first to expire is gone"
+    );
+    overlay.handle_timeout(&mut behaviour, 1_000);
+    assert_eq!((overlay.served(), overlay.served_bytes()), (0, 0));
 }
 
 #[test]

@@ -18,7 +18,10 @@ use mix::{
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 /// Repetitions after the first announcement.
 const REPEATS: u32 = 5;
@@ -50,6 +53,8 @@ pub(super) struct Announce {
     next: Option<(Moment, u32)>,
     /// First announcements of the present descriptor so far.
     descriptor_sent: u32,
+    /// Epochs whose beat has never been sent: the first announcement carries these alone, everybody has the others.
+    fresh: BTreeSet<u32>,
     relay: VecDeque<News>,
     relay_at: Option<Moment>,
     relay_cap: usize,
@@ -64,6 +69,7 @@ impl Announce {
         Self {
             next: None,
             descriptor_sent: 0,
+            fresh: BTreeSet::new(),
             relay: VecDeque::new(),
             relay_at: None,
             relay_cap,
@@ -76,6 +82,11 @@ impl Announce {
     /// Something of ours is new: send it at the next timeout, then repeat.
     pub(super) fn restart(&mut self, now: Moment) {
         self.next = Some((now, 0));
+    }
+
+    /// The beat of this epoch is new.
+    pub(super) fn fresh(&mut self, epoch: u32) {
+        self.fresh.insert(epoch);
     }
 
     pub(super) fn descriptor_changed(&mut self) {
@@ -174,12 +185,17 @@ impl Announce {
         if repeat > 0 || self.descriptor_sent < FRESH {
             bundle.push(Record::Descriptor(descriptor.as_bytes()));
         }
+        // Asked to say everything again: to new neighbours.
+        let all = repeat > 0 || self.fresh.is_empty();
         for epoch in [current, current.saturating_add(1)] {
-            if let Some(beat) = store.beat(epoch, &own) {
+            if let Some(beat) = store.beat(epoch, &own)
+                && (all || self.fresh.contains(&epoch))
+            {
                 bundle.push(Record::Beat(beat.as_bytes()));
             }
         }
         if repeat == 0 {
+            self.fresh.clear();
             self.descriptor_sent = self.descriptor_sent.saturating_add(1);
         }
         self.push(bundle);

@@ -66,6 +66,10 @@ pub(super) struct Lookups {
     fast: Span,
     slow: Span,
     patience: Span,
+    /// An epoch: once a set is certified, its head is asked for no more often.
+    rest: Span,
+    /// How long a set may take to be certified after its cut-off.
+    votes: Span,
     heads: BTreeMap<u32, HeadTimer>,
     /// Keys to ask for, but for those of pages.
     ask: VecDeque<([u8; 32], Wanted)>,
@@ -111,6 +115,8 @@ impl Lookups {
             fast: Span::from_millis((params.epoch_ms / 40).clamp(250, 5_000)),
             slow: Span::from_millis((params.epoch_ms / 4).clamp(1_000, 600_000)),
             patience: Span::from_millis((params.epoch_ms / 4).clamp(2_000, 30_000)),
+            rest: Span::from_millis(params.epoch_ms),
+            votes: Span::from_millis(params.view_ms.saturating_mul(3) + params.settle_ms),
             heads: BTreeMap::new(),
             ask: VecDeque::new(),
             open: BTreeMap::new(),
@@ -320,10 +326,16 @@ impl Lookups {
         // Timers of epochs that aren't asked for yet would fire for ever.
         self.heads.retain(|epoch, _| targets.contains(epoch));
         for &epoch in targets {
-            let timer = self
-                .heads
-                .entry(epoch)
-                .or_insert(HeadTimer { next: now, step: 0 });
+            // Who takes part in a chain of certificates expects the next one by gossip: heads of a set that is just being
+            // certified would tell nothing.
+            let wait = match store.past().last() {
+                Some(_) => self.votes,
+                None => Span::ZERO,
+            };
+            let timer = self.heads.entry(epoch).or_insert(HeadTimer {
+                next: now + wait,
+                step: 0,
+            });
             if timer.next > now {
                 continue;
             }
@@ -333,7 +345,11 @@ impl Lookups {
             } else {
                 self.slow
             };
-            let pause = self.fast.times(1 << timer.step).min(most);
+            let pause = if store.past().certified(epoch).is_some() {
+                self.rest
+            } else {
+                self.fast.times(1 << timer.step).min(most)
+            };
             *timer = HeadTimer {
                 next: now + pause + random_span(Span(pause.0 / 4), rng),
                 step: (timer.step + 1).min(MAX_STEP),

@@ -127,17 +127,36 @@ impl Pki {
     ) -> bool {
         let hash = certificate.hash();
         let named = self.is_named(epoch, &hash);
+        self.insert_certificate(epoch, certificate, hash, named)
+    }
+
+    /// Keeps the certificate that all votes held by the guard make, which others make as well, whatever strangers showed us
+    /// before. Returns its hash.
+    pub(super) fn keep_canonical(&mut self, epoch: u32, certificate: Certificate) -> [u8; 32] {
+        let hash = certificate.hash();
+        self.insert_certificate(epoch, certificate, hash, true);
+        hash
+    }
+
+    fn insert_certificate(
+        &mut self,
+        epoch: u32,
+        certificate: Certificate,
+        hash: [u8; 32],
+        wanted: bool,
+    ) -> bool {
         let now = self.now;
         let round = self.certify.round(epoch);
-        if round.certificate(&hash).is_some() {
+        let claim = (certificate.header().root(), certificate.presence());
+        if round.certificate(&hash).is_some() || round.disproved.contains(&claim) {
             return false;
         }
         round.wanted.remove(&hash);
         if round.certificates.len() >= MAX_CERTIFICATES {
-            if !named {
+            if !wanted {
                 return false;
             }
-            // One that a later header names is worth more than any other but the first.
+            // One that a later header names, or will, is worth more than any other but the first.
             round.certificates.pop();
         }
         let first = round.certificates.is_empty();
@@ -228,7 +247,12 @@ impl Pki {
             if committee.presence() != held.certificate.presence() {
                 // Its signers claim that others were absent who are in the very set they signed.
                 self.counters.drop(DropReason::Witness);
-                self.certify.round(epoch).certificates.remove(0);
+                let claim = (set.root(), held.certificate.presence());
+                let round = self.certify.round(epoch);
+                round.certificates.remove(0);
+                if round.disproved.len() < crate::committee::MAX_CANDIDATES {
+                    round.disproved.insert(claim);
+                }
                 return;
             }
         }
@@ -410,6 +434,11 @@ impl Pki {
         if after.is_some_and(|after| after.previous_certificate == hash) {
             // A quorum has vouched for it.
             return Ok(self.keep_certificate(epoch, certificate));
+        }
+        let full = |round: &Round| round.certificates.len() >= MAX_CERTIFICATES;
+        if self.certify.rounds.get(&epoch).is_some_and(full) && !self.is_named(epoch, &hash) {
+            // Every node chooses its own quorum from the votes: the fifth choice is worth no signature check.
+            return Ok(false);
         }
         let Some(candidates) = self.electors_of(epoch, &header) else {
             return Err(DropReason::Witness);

@@ -1,0 +1,125 @@
+//! What is going to happen, in order of time; what is due at one moment in the order in which it was planned.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use dht::OwnRecord;
+use dht::pki::SyncRequest;
+use mix::time::Moment;
+
+/// One life of one node: what was meant for an earlier life never reaches a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Life {
+    pub(super) node: u32,
+    pub(super) number: u32,
+}
+
+/// A request to reconcile, or an answer, on its way.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) from: Life,
+    pub(super) token: u64,
+    /// `None`: there is no answer.
+    pub(super) data: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The timer of a node's Pki.
+    Wake(Life),
+    /// Keys and descriptors are looked after.
+    Upkeep(Life),
+    /// A gossip message arrives.
+    Bundle {
+        message: u32,
+        from: u32,
+        to: Life,
+    },
+    /// A peer asks for a message it was told of.
+    Want {
+        message: u32,
+        from: Life,
+        to: u32,
+    },
+    /// Gossip's heartbeat, while there is something to do in it.
+    Heartbeat(Life),
+    /// A record of the node's own is on its disk.
+    Durable(Life, Box<OwnRecord>),
+    /// A lookup brings a value.
+    Found(Life, Box<([u8; 32], Arc<[u8]>)>),
+    /// A lookup ends.
+    Done(Life, Box<[u8; 32]>),
+    /// A request to reconcile arrives.
+    Ask(Life, Box<Letter>),
+    /// Its answer arrives.
+    Answer(Life, Box<Letter>),
+    /// A node looks for a neighbour to ask: the connection is up by then.
+    Seek(Life, Box<SyncRequest>),
+    /// A dial has succeeded, unless one of the two is gone.
+    Connect {
+        from: Life,
+        to: u32,
+    },
+    /// A node notices that a peer is gone.
+    Notice {
+        node: Life,
+        peer: Life,
+    },
+    /// Links are chosen anew.
+    Slot(Life),
+    /// A node leaves without a word.
+    Leave(Life),
+    /// A node comes, for the first time or back.
+    Join(u32),
+}
+
+#[derive(Debug)]
+struct Planned {
+    at: Moment,
+    number: u64,
+    what: Event,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    /// Earliest first in a heap that gives the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    heap: BinaryHeap<Planned>,
+    planned: u64,
+}
+
+impl Queue {
+    pub(super) fn plan(&mut self, at: Moment, what: Event) {
+        self.planned += 1;
+        let number = self.planned;
+        self.heap.push(Planned { at, number, what });
+    }
+
+    /// What happens next, unless it is after `end`.
+    pub(super) fn next(&mut self, end: Moment) -> Option<(Moment, Event)> {
+        if self.heap.peek()?.at > end {
+            return None;
+        }
+        self.heap.pop().map(|planned| (planned.at, planned.what))
+    }
+}
