@@ -86,7 +86,7 @@ impl Challenge {
 }
 
 /// The work: any number of tries, each a fifth of a second of a core and 2 MB. Not for a thread that has anything else to do.
-#[cfg(feature = "pow")]
+#[cfg_attr(not(feature = "pow"), allow(dead_code))]
 #[derive(Clone, Copy, Debug)]
 pub struct Search {
     challenge: Challenge,
@@ -94,7 +94,6 @@ pub struct Search {
     nonce: u128,
 }
 
-#[cfg(feature = "pow")]
 impl Search {
     /// A search that has not begun. `start` spreads it: random is best, for a nonce says which one it was.
     pub fn new(challenge: Challenge, effort: u8, start: u128) -> Self {
@@ -106,6 +105,7 @@ impl Search {
     }
 
     /// One try; there are about 2^effort / 2 to make.
+    #[cfg(feature = "pow")]
     pub fn step(&mut self) -> Option<[u8; PROOF_LEN]> {
         let nonce = self.nonce.to_le_bytes();
         self.nonce = self.nonce.wrapping_add(1);
@@ -122,7 +122,14 @@ impl Search {
             .find(|proof| self.challenge.has_effort(proof, self.effort))
     }
 
+    /// Without feature `pow` nothing is ever found: no network that asks for work can be joined.
+    #[cfg(not(feature = "pow"))]
+    pub fn step(&mut self) -> Option<[u8; PROOF_LEN]> {
+        None
+    }
+
     /// Tries until it is done.
+    #[cfg(feature = "pow")]
     pub fn run(mut self) -> [u8; PROOF_LEN] {
         loop {
             if let Some(proof) = self.step() {

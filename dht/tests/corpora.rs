@@ -90,6 +90,8 @@ fn every_record_is_total_and_canonical() {
         "membership of nobody",
         "partition",
         "params",
+        "start",
+        "bans",
     ];
     play(
         "dht_records",

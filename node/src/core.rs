@@ -15,6 +15,7 @@
 //! its answers), `people` (contacts, hellos, conversations, messages), `journal`
 //! (what must be durable first), `records` (what is written), `views` (what users see).
 
+mod admission;
 mod fetch;
 mod guards;
 pub mod identity;
@@ -120,6 +121,7 @@ pub struct Core<B: Backend> {
     mailboxes: Mailboxes<B>,
     journal: Journal<Then>,
     keys: upkeep::KeyPlan,
+    admission: admission::Admission,
     /// Epochs of which proposals or votes of ours are on disk.
     signed: BTreeSet<u32>,
     ready: upkeep::Readiness,
@@ -264,6 +266,7 @@ impl<B: Backend> Core<B> {
             mailboxes,
             journal: Journal::new(),
             keys: upkeep::KeyPlan::default(),
+            admission: admission::Admission::default(),
             signed: BTreeSet::new(),
             ready: upkeep::Readiness::default(),
             people: people::People::default(),

@@ -27,9 +27,11 @@ use crate::handle::Request;
 use crate::net::{Net, NetCommand, NetEvent};
 use crate::view::{Event, NodeView};
 use peelers::Peelers;
+use work::Work;
 
 pub mod peelers;
 mod requests;
+mod work;
 
 /// Events of the network taken in one go.
 const TURN: usize = 64;
@@ -55,6 +57,7 @@ pub(crate) struct Driver<B: Backend> {
     clock: Clock,
     net: Net,
     peelers: Peelers,
+    work: Work,
     /// Packets of this turn, on their way to the peelers.
     arrived: Vec<Packet>,
     disk: Disk<B>,
@@ -87,6 +90,7 @@ impl<B: Backend + Sync> Driver<B> {
             clock,
             net,
             peelers,
+            work: Work::default(),
             arrived: Vec::with_capacity(TURN),
             disk,
             requests,
@@ -123,6 +127,7 @@ impl<B: Backend + Sync> Driver<B> {
                 request = self.requests.recv() => Input::Request(request),
                 done = wait_for(&mut self.commit) => Input::Committed(done),
                 opened = self.peelers.opened() => Input::Opened(opened),
+                (challenge, proof) = self.work.done() => Input::Worked(challenge, proof),
                 () = timer.until(wake) => Input::Time,
                 permit = self.net.commands.reserve(), if !self.backlog.is_empty() => {
                     if let (Ok(permit), Some(command)) = (permit, self.backlog.pop_front()) {
@@ -146,6 +151,9 @@ impl<B: Backend + Sync> Driver<B> {
                     break;
                 }
                 Input::Committed(done) => self.committed(done),
+                Input::Worked(challenge, proof) => {
+                    self.core.handle_work(self.clock.now(), challenge, proof);
+                }
                 // Looked at with everything else in `carry`.
                 Input::Time => {}
                 Input::ClockCheck => {
@@ -170,6 +178,9 @@ impl<B: Backend + Sync> Driver<B> {
         self.core.handle_timeout(self.clock.now());
         if let Some(opener) = self.core.poll_opener() {
             self.peelers.renew(opener);
+        }
+        if let Some((challenge, search)) = self.core.poll_work() {
+            self.work.begin(challenge, search);
         }
         while let Some((to, packet)) = self.core.poll_transmit() {
             // A full queue or a missing link costs this packet (counted there); the sender's cover hides that.
@@ -425,6 +436,7 @@ enum Input {
     Net(Option<NetEvent>),
     Request(Option<Request>),
     Opened(Option<Opened>),
+    Worked(dht::admission::Challenge, [u8; dht::admission::PROOF_LEN]),
     Committed((Commit, Result<(), BackendError>)),
     Time,
     ClockCheck,

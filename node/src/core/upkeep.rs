@@ -301,11 +301,15 @@ impl<B: Backend> Core<B> {
         }
     }
 
-    fn publish_descriptor(&mut self, now: Moment) {
+    pub(super) fn publish_descriptor(&mut self, now: Moment) {
         let Some(mut listen) = self.keys.listen.clone() else {
             return;
         };
         self.keep_dialable(&mut listen);
+        let valid_from = (now.as_millis()).saturating_sub(self.config.params.clock_tolerance_ms);
+        let Some(admission) = self.admission(Moment::from_millis(valid_from)) else {
+            return;
+        };
         let mut addresses = Vec::new();
         let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
         for address in listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
@@ -321,7 +325,7 @@ impl<B: Backend> Core<B> {
         let seq = last.map_or(at, |last| at.max(last.saturating_add(1)));
         let fields = DescriptorFields {
             seq,
-            valid_from: at.saturating_sub(self.config.params.clock_tolerance_ms),
+            valid_from,
             // One that ended earlier than the one before would not replace it.
             valid_until: ends.map_or(at + DESCRIPTOR_LIFE_MS, |ends| {
                 ends.max(at + DESCRIPTOR_LIFE_MS)
@@ -329,7 +333,7 @@ impl<B: Backend> Core<B> {
             capability: self.capability(),
             subnet: subnet(&addresses),
             vrf_key: self.vrf_key(),
-            admission: Vec::new(),
+            admission,
             addresses,
         };
         match Descriptor::sign(&self.network, &self.identity.signer(), fields) {

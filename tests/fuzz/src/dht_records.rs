@@ -1,13 +1,20 @@
 //! Target `dht_records`: any bytes into every decoder of records and pages. None may panic; what one accepts is the only encoding
 //! of what it read; and what verifies against a certified header is what that header commits to.
 
+use std::sync::LazyLock;
+
+use dht::bans::{Bans, Offence};
 use dht::beat::{Beat, LEAF_LEN, Leaf};
 use dht::bundle::{self, BundleWriter, MAX_BUNDLE_RECORDS, Record};
 use dht::cell::{MAX_CELLS, Membership, Partition};
+use dht::certificate::Chain;
 use dht::descriptor::{Descriptor, MAX_ADDRESSES, MAX_ADMISSION_LEN};
 use dht::directory::{Header, Inclusion};
 use dht::network::NetworkParams;
-use dht::page::{Entries, Head, PAGE_ENTRIES, Page, PageKind};
+use dht::page::{
+    BansPage, Entries, Head, PAGE_BANS, PAGE_ENTRIES, Page, PageKind, decode_start, encode_start,
+};
+use mix::ShortId;
 
 use crate::dht_world::{NETWORK, PARAMS, PAST};
 use crate::input::one_in;
@@ -15,8 +22,9 @@ use crate::input::one_in;
 type Decoder = fn(&[u8]) -> Option<&'static str>;
 
 /// All of them: a record of one kind must not be taken for another by accident, so each sees every input.
-const DECODERS: [Decoder; 11] = [
+const DECODERS: [Decoder; 13] = [
     descriptor, beat, leaf, bundle, page, head, header, inclusion, membership, partition, params,
+    start, bans_page,
 ];
 
 /// Decodes, and names what the bytes are.
@@ -166,6 +174,39 @@ fn params(bytes: &[u8]) -> Option<&'static str> {
     Some("params")
 }
 
+fn start(bytes: &[u8]) -> Option<&'static str> {
+    let (header, next) = decode_start(&NETWORK, bytes).ok()?;
+    assert_eq!(encode_start(&header, &next), bytes);
+    for directory in &PAST.directories {
+        let (root, next) = (directory.root(), next.clone());
+        if Chain::from_checkpoint(*NETWORK, &root, header, next).is_ok() {
+            assert_eq!(header, *directory.header());
+            return Some("start");
+        }
+    }
+    Some("start of nothing")
+}
+
+fn bans_page(bytes: &[u8]) -> Option<&'static str> {
+    let page = BansPage::decode(bytes).ok()?;
+    assert_eq!(page.encode(), bytes);
+    assert!((1..=PAGE_BANS).contains(&page.entries.len()));
+    if !page.verify(&BANS.hash()) {
+        return Some("bans of nothing");
+    }
+    assert_eq!(Some(page), BansPage::of(&BANS, 0));
+    Some("bans")
+}
+
+/// A list of three.
+static BANS: LazyLock<Bans> = LazyLock::new(|| {
+    let offence = |n: u8| Offence {
+        culprit: ShortId([n; 16]),
+        epoch: 1,
+    };
+    Bans::default().next(1, 168, [1, 2, 0x80].map(offence), |_| true)
+});
+
 /// A real record of each kind.
 pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let (node, set) = (&PAST.nodes[4], &PAST.directories[1]);
@@ -205,5 +246,10 @@ pub fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("a-membership", membership.to_bytes()),
         ("a-partition", ring.to_bytes()),
         ("a-network", PARAMS.to_cbor()),
+        ("a-start", encode_start(set.header(), set.next_candidates())),
+        (
+            "a-page-of-bans",
+            BansPage::of(&BANS, 0).expect("three").encode(),
+        ),
     ]
 }

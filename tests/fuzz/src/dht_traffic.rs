@@ -1,10 +1,11 @@
-//! What real nodes of a small network say to each other: gossip, values of lookups, reconciliation, snapshots. Recorded from
+//! What real nodes of a small network say to each other: gossip, votes, values of lookups, reconciliation, snapshots. Recorded from
 //! state machines that talk for three epochs; one of them has missed what the others know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use dht::pki::{Caps, SyncPeer};
+use dht::pki::{Caps, SyncPeer, WitnessKeys};
+use dht::vrf::VrfSecret;
 use dht::{NodeId, OwnRecord, Pki};
 use mix::time::{Moment, Span};
 use rand_chacha::ChaCha20Rng;
@@ -79,12 +80,17 @@ fn record() -> Traffic {
         now: middle(1),
         said: Traffic::default(),
     };
+    for (number, (_, pki)) in (0u32..).zip(&mut mesh.pkis) {
+        let signer = Node::new(number).key;
+        let vrf = VrfSecret::of_identity(&signer);
+        pki.set_witness(WitnessKeys { signer, vrf });
+    }
     for epoch in 1..4 {
         mesh.beats(epoch);
         while mesh.now < middle(epoch) + Span::from_millis(PARAMS.epoch_ms) {
             mesh.turn();
         }
-        for (_, pki) in mesh.pkis.iter().take(2) {
+        for (_, pki) in mesh.pkis.iter_mut().take(2) {
             let snapshot = pki.snapshot();
             keep(&mut mesh.said.snapshots, snapshot);
         }
@@ -118,6 +124,9 @@ impl Mesh {
             let (own, pki) = &mut self.pkis[at];
             let own = *own;
             pki.handle_timeout(now);
+            while let Some(duty) = pki.poll_duty() {
+                let _ = pki.publish(now, duty);
+            }
             let bundles: Vec<_> = core::iter::from_fn(|| pki.poll_bundle()).collect();
             let served: Vec<_> = core::iter::from_fn(|| pki.poll_serve()).collect();
             for (key, value) in served {
