@@ -4,6 +4,7 @@
 use super::Core;
 use dht::admission::{Challenge, PROOF_LEN, Search, asked};
 use mix::time::Moment;
+use rand_core::Rng;
 use storage::backend::Backend;
 
 /// Where our proof of work stands.
@@ -41,7 +42,7 @@ impl<B: Backend> Core<B> {
     pub fn poll_work(&mut self) -> Option<(Challenge, Search)> {
         let challenge = self.admission.work.take()?;
         let mut start = [0; 16];
-        self.rng.fill_bytes(&mut start);
+        self.key_rng.fill_bytes(&mut start);
         let effort = self.config.params.pow_effort;
         let search = Search::new(challenge, effort, u128::from_le_bytes(start));
         Some((challenge, search))

@@ -174,7 +174,10 @@ impl<B: Backend> Core<B> {
 
     /// Whether we hold links to guards only: as a leaf, or as a guest, whom the others don't find in this directory.
     fn is_leaf(&self, directory: &Directory) -> bool {
-        directory.by_short(&self.short).is_none_or(flock::is_leaf)
+        match directory.by_short(&self.short) {
+            Some(own) => flock::is_leaf(own),
+            None => self.as_guest(directory).is_some(),
+        }
     }
 
     /// Whether packets can end here in the epoch of this directory: as one of its nodes, or as a guest with a key.
@@ -199,7 +202,8 @@ impl<B: Backend> Core<B> {
         if directory.mixes() < min_live {
             return;
         }
-        let (links, rng) = (&self.links, &mut self.rng);
+        // Not the dice that routes are drawn with: whom we dial must not follow from where packets went.
+        let (links, rng) = (&self.links, &mut self.key_rng);
         if self.mesh.guards.tend(now, directory, &self.me, links, rng) {
             let record = self.mesh.guards.to_bytes();
             self.write_state(super::records::key::GUARDS, &record);

@@ -13,6 +13,7 @@
 //! `users` (what people do).
 
 mod commons;
+mod dice;
 mod life;
 mod node;
 mod queue;
@@ -39,6 +40,8 @@ use crate::view::{CounterView, Event};
 
 /// Noon of the first day of 2026: no day ends during a short run.
 pub const GENESIS: Moment = Moment::from_secs(1_767_268_800);
+/// Turns that a node gets within one instant.
+const AT_ONCE: usize = 64;
 /// A core that asks to be called in the past is called this much later.
 const SPIN: Span = Span::from_millis(1);
 /// How often [`World::run_while`] looks.
@@ -80,15 +83,6 @@ impl WorldConfig {
 }
 
 /// The streams of randomness that are the world's own.
-struct Dice {
-    wire: ChaCha20Rng,
-    gossip: ChaCha20Rng,
-    dials: ChaCha20Rng,
-    lookups: ChaCha20Rng,
-    sync: ChaCha20Rng,
-    disks: ChaCha20Rng,
-}
-
 /// A mesh in virtual time. Nodes are named by their index from 0.
 ///
 /// Order of calls: [`start`](Self::start) nodes, let time pass with [`run_for`](Self::run_for) or
@@ -100,7 +94,6 @@ pub struct World {
     queue: Queue,
     nodes: Vec<SimNode>,
     index: BTreeMap<NodeId, usize>,
-    dice: Dice,
     metrics: Metrics,
     trace: blake3::Hasher,
     /// The first half of alpha of every packet that left a core.
@@ -129,14 +122,6 @@ impl World {
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
         let seed = config.seed;
-        let dice = Dice {
-            wire: stream(seed, "wire", 0, 0),
-            gossip: stream(seed, "gossip", 0, 0),
-            dials: stream(seed, "dials", 0, 0),
-            lookups: stream(seed, "lookups", 0, 0),
-            sync: stream(seed, "sync", 0, 0),
-            disks: stream(seed, "disks", 0, 0),
-        };
         let nodes = (0..config.nodes)
             .map(|index| SimNode::new(seed, index))
             .collect();
@@ -146,7 +131,6 @@ impl World {
             queue: Queue::default(),
             nodes,
             index: BTreeMap::new(),
-            dice,
             metrics: Metrics::default(),
             trace: blake3::Hasher::new(),
             sent: BTreeSet::new(),
@@ -291,7 +275,8 @@ impl World {
     /// Carries everything a core has to say to where it belongs, as the driver does.
     fn carry(&mut self, index: usize) {
         let now = self.now;
-        loop {
+        // What is due at once is dealt with at once: left for later, a packet that happens to come would move it.
+        for _ in 0..AT_ONCE {
             let node = &mut self.nodes[index];
             let Some(core) = node.core.as_mut() else {
                 return;
@@ -332,7 +317,10 @@ impl World {
             if let Some(links) = links {
                 self.want_links(index, &links);
             }
-            if !self.tell(index, events) {
+            let more = self.tell(index, events);
+            let core = self.nodes[index].core.as_ref();
+            let due = core.and_then(|core| core.poll_timeout());
+            if !more && due.is_none_or(|due| due > now) {
                 break;
             }
         }

@@ -20,7 +20,8 @@ impl World {
             return;
         };
         self.count(index, sync.request.len());
-        let at = self.now + self.config.link.latency(&mut self.dice.sync);
+        let dice = &mut self.nodes[index].dice.sync;
+        let at = self.now + self.config.link.latency(dice);
         let what = Happening::Ask {
             from: me,
             to: self.life_of(peer),
@@ -48,7 +49,8 @@ impl World {
         if let Some(answer) = &data {
             self.count(to.node, answer.len());
         }
-        let at = now + self.config.link.latency(&mut self.dice.sync);
+        let dice = &mut self.nodes[to.node].dice.sync;
+        let at = now + self.config.link.latency(dice);
         let what = Happening::Answer {
             to: from,
             from: to.node,
