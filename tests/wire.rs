@@ -100,17 +100,22 @@ async fn no_mixer_is_bypassed() {
     }
 }
 
-/// Whatever is looked up is the head of an epoch or a page of a whole directory: a key that everyone can compute who knows nothing
-/// but the network and its roots. No key is made of a hop, a holder or a contact. (That all pages of a root are asked for, in an
-/// order that says nothing, is `dht::pki`'s to test; that the times say nothing either is `sim routes`'.)
+/// Whatever is looked up is the head or certificate of an epoch, or a page that a root commits to: a key that everyone can compute
+/// who knows nothing but the network and its roots. No key is made of a hop, a holder or a contact. (That all pages of a root are
+/// asked for, in an order that says nothing, is `dht::pki`'s to test; that the times say nothing either is `sim routes`'.)
 fn lookups_say_nothing(observed: &Observed) {
     let network = observed.params.id();
     let end = mix::time::Moment::from_millis(observed.span_ms.1);
     let last = dht::epoch::epoch_at(&observed.params, end) + 1;
+    let certificate = |epoch| dht::page::certificate_key(&network, dht::id::Cell::WHOLE, epoch);
     let heads: Vec<[u8; 32]> = (0..=last)
-        .map(|epoch| dht::pki::head_key(&network, epoch))
+        .flat_map(|epoch| [dht::pki::head_key(&network, epoch), certificate(epoch)])
         .collect();
     let (mut of_heads, mut of_pages) = (0, 0);
+    assert!(
+        !observed.lookups.served.is_empty(),
+        "nobody served anything"
+    );
     for (node, key) in &observed.lookups.asked {
         if heads.contains(key) {
             of_heads += 1;
@@ -120,7 +125,9 @@ fn lookups_say_nothing(observed: &Observed) {
             of_pages += 1;
         }
     }
-    println!("lookups: {of_heads} of heads, {of_pages} of pages, none of anything else");
+    println!(
+        "lookups: {of_heads} of heads and certificates, {of_pages} of pages, none of anything else"
+    );
     assert!(of_heads >= NODES, "nobody looked anything up");
 }
 

@@ -246,6 +246,7 @@ impl Task {
                     .lookup(&mut self.swarm.behaviour_mut().overlay, now, key, many);
             }
             NetCommand::Serve { key, value, ttl_ms } => {
+                self.watch(&key, false);
                 let now = (self.clock)();
                 self.overlay.serve(
                     &mut self.swarm.behaviour_mut().overlay,
