@@ -4,6 +4,7 @@
 use super::Core;
 use dht::admission::{Challenge, PROOF_LEN, Search, asked};
 use mix::time::Moment;
+use rand_core::Rng;
 use storage::backend::Backend;
 
 /// Where our proof of work stands.
