@@ -61,7 +61,8 @@ impl Candidates {
         let mut order: Vec<_> = directory
             .nodes()
             .filter(|entry| {
-                entry.capability().weight() > 0 && entry.descriptor().can_witness()
+                entry.capability().weight() > 0
+                    && entry.descriptor().can_witness()
                     && weights::mature_witness(params, entry.standing().age)
             })
             .map(|entry| {

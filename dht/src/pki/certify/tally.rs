@@ -120,7 +120,11 @@ impl Pki {
     }
 
     /// Keeps a certificate that holds; whether it is new.
-    pub(in crate::pki) fn keep_certificate(&mut self, epoch: u32, certificate: Certificate) -> bool {
+    pub(in crate::pki) fn keep_certificate(
+        &mut self,
+        epoch: u32,
+        certificate: Certificate,
+    ) -> bool {
         let hash = certificate.hash();
         let named = self.is_named(epoch, &hash);
         self.insert_certificate(epoch, certificate, hash, named)
