@@ -297,7 +297,7 @@ impl Directory {
         self.totals
     }
 
-    /// Whether no certificate stands behind this set. Always, in union mode; shown wherever a user looks.
+    /// Whether its header names no certificate before it. Whether it is certified itself, no directory knows: ask `pki`.
     pub fn degraded(&self) -> bool {
         self.header.previous_certificate == [0; 32]
     }

@@ -6,13 +6,13 @@
 
 use super::{OwnRecord, Pki, PublishError, announce::News, store::Outcome};
 use crate::{
-    certificate::{PROPOSAL_LEN, Proposal, VOTE_CONTEXT, VOTE_LEN, Vote},
+    certificate::{PROPOSAL_LEN, Proposal, VOTE_CONTEXT, VOTE_LEN, Vote, vote_body},
     committee::{Candidate, Candidates, MAX_CANDIDATES, view_start},
     counters::DropReason,
     descriptor::verify_strict,
     epoch,
     fault::{Fault, SignedVote},
-    id::Cell,
+    id::{Cell, NodeId},
     vrf::{VrfPublic, VrfSecret},
 };
 use core::fmt;
@@ -310,8 +310,8 @@ impl Pki {
         });
         if let Err(reason) = verified {
             // Whoever has another seed for this epoch makes another proof: perhaps it is we who are behind.
-            let ours = matches!(self.electors(epoch), Electors::OfTheSet);
-            return Outcome::Dropped(if ours { DropReason::Witness } else { reason });
+            let signed = self.is_signed(&vote, &elector.node);
+            return Outcome::Dropped(if signed { DropReason::Witness } else { reason });
         }
         if let Some(held) = &held {
             self.certify.round(epoch).liars.insert(witness);
@@ -327,6 +327,13 @@ impl Pki {
         self.counters.votes += 1;
         self.certify.stirred = true;
         Outcome::New
+    }
+
+    /// Whether the words of a vote are signed by this node, whatever its random output is worth.
+    fn is_signed(&self, vote: &Vote, signer: &NodeId) -> bool {
+        let body = vote_body(vote.epoch(), &vote.root(), vote.presence());
+        let signature = vote.signature();
+        verify_strict(VOTE_CONTEXT, &self.network, signer, &body, signature).is_ok()
     }
 
     /// A proposal of ours is durable: everybody may know it.
@@ -357,17 +364,8 @@ impl Pki {
     /// A vote of ours is durable.
     pub(super) fn publish_vote(&mut self, vote: Vote) -> Result<(), PublishError> {
         let epoch = vote.epoch();
-        let said = SignedVote::of(&vote);
-        let mut body = vec![vote.as_bytes()[0]];
-        body.extend_from_slice(&said.said);
-        let signed = verify_strict(
-            VOTE_CONTEXT,
-            &self.network,
-            &self.own,
-            &body,
-            vote.signature(),
-        );
-        if vote.witness() != self.own_short || signed.is_err() {
+        let signed = self.is_signed(&vote, &self.own);
+        if vote.witness() != self.own_short || !signed {
             return Err(PublishError::NotOurs);
         }
         if !self.store.is_open(epoch) {

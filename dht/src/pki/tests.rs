@@ -13,6 +13,7 @@ use proptest::prelude::*;
 mod certify;
 mod faults;
 mod mesh;
+mod receipts;
 mod rooted;
 mod sync;
 mod vouching;
@@ -106,11 +107,12 @@ fn a_forged_parked_beat_does_not_keep_out_the_real_one() {
 }
 
 #[test]
-fn a_second_beat_is_counted_and_changes_nothing() {
+fn a_second_beat_is_counted_and_bans_its_signer() {
     let mut pki = pki(Caps::default());
-    let node = TestNode::new(&params(), 1);
-    pki.handle_bundle(start(), &introduce(&node, start(), &[node.beat(EPOCH, 0)]));
-    let root = pki.directory(EPOCH).unwrap().root();
+    let (node, other) = (TestNode::new(&params(), 1), TestNode::new(&params(), 2));
+    for node in [&node, &other] {
+        pki.handle_bundle(start(), &introduce(node, start(), &[node.beat(EPOCH, 0)]));
+    }
     for variant in 1..20 {
         let second = bundle(&[Record::Beat(node.beat(EPOCH, variant).as_bytes())]);
         assert_eq!(pki.handle_bundle(start(), &second), Verdict::Ignore);
@@ -118,10 +120,12 @@ fn a_second_beat_is_counted_and_changes_nothing() {
     assert_eq!(pki.counters().dropped(DropReason::Equivocation), 19);
     assert_eq!(
         pki.counters().verified,
-        3,
+        5,
         "after the first proof no more signatures of this id are checked"
     );
-    assert_eq!(pki.directory(EPOCH).unwrap().root(), root);
+    assert_eq!(pki.counters().faults, 1);
+    let set = pki.directory(EPOCH).unwrap();
+    assert!(set.by_short(&node.short()).is_none() && set.by_short(&other.short()).is_some());
 }
 
 #[test]

@@ -50,11 +50,6 @@ impl KeyPlan {
         self.usable.get(&epoch).copied()
     }
 
-    /// Whether the mix key of an epoch is there.
-    pub(super) fn holds(&self, epoch: u32) -> bool {
-        self.usable.contains_key(&epoch)
-    }
-
     fn knows(&self, epoch: u32) -> bool {
         self.usable.contains_key(&epoch)
             || self.pending.contains_key(&epoch)

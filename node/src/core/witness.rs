@@ -66,7 +66,7 @@ impl<B: Backend> Core<B> {
                 OwnRecord::Descriptor(_) | OwnRecord::Beat(_) => continue,
             };
             self.signed.insert(epoch);
-            if epoch >= current && self.keys.holds(epoch) {
+            if epoch >= current && self.keys.usable(epoch).is_some() {
                 self.publish_duty(now, duty);
             }
         }

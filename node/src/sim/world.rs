@@ -40,6 +40,8 @@ use crate::view::{CounterView, Event};
 
 /// Noon of the first day of 2026: no day ends during a short run.
 pub const GENESIS: Moment = Moment::from_secs(1_767_268_800);
+/// Turns that a node gets within one instant.
+const AT_ONCE: usize = 64;
 /// A core that asks to be called in the past is called this much later.
 const SPIN: Span = Span::from_millis(1);
 /// How often [`World::run_while`] looks.
@@ -273,7 +275,8 @@ impl World {
     /// Carries everything a core has to say to where it belongs, as the driver does.
     fn carry(&mut self, index: usize) {
         let now = self.now;
-        loop {
+        // What is due at once is dealt with at once: left for later, a packet that happens to come would move it.
+        for _ in 0..AT_ONCE {
             let node = &mut self.nodes[index];
             let Some(core) = node.core.as_mut() else {
                 return;
@@ -314,7 +317,10 @@ impl World {
             if let Some(links) = links {
                 self.want_links(index, &links);
             }
-            if !self.tell(index, events) {
+            let more = self.tell(index, events);
+            let core = self.nodes[index].core.as_ref();
+            let due = core.and_then(|core| core.poll_timeout());
+            if !more && due.is_none_or(|due| due > now) {
                 break;
             }
         }

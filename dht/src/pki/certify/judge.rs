@@ -11,6 +11,9 @@ use crate::{
 use mix::ShortId;
 use std::sync::Arc;
 
+/// Views by which turns may differ between sets that differ a little.
+const NEAR: u8 = 3;
+
 /// What a proposal is worth to us.
 enum Judgement {
     /// It holds: the set, and the committee that it has.
@@ -188,7 +191,10 @@ impl Pki {
         let guard = epoch::guard(&self.params, epoch);
         let held: Vec<_> = self.faults.offences(Some(guard)).collect();
         let Some(set) = self.build_for(epoch, &header) else {
-            self.miss_set(epoch, &header);
+            // Whoever is far from its turn, as we see it, gets no set fetched: there are as many roots as there are liars.
+            if self.is_near_turn(epoch, proposal) {
+                self.miss_set(epoch, &header);
+            }
             return Judgement::Open;
         };
         let least = self
@@ -217,6 +223,22 @@ impl Pki {
             return Judgement::Bad;
         }
         Judgement::Good(set, committee)
+    }
+
+    /// Whether it is about the proposer's turn in our own set; the proposed one may lack some of ours, or have others.
+    fn is_near_turn(&mut self, epoch: u32, proposal: &Proposal) -> bool {
+        let Some(set) = self.store.directory(epoch) else {
+            return true;
+        };
+        let Some(committee) = self.committee_of(epoch, &set) else {
+            return true;
+        };
+        let view = proposal.view();
+        let seed = proposal.header().seed;
+        (view.saturating_sub(NEAR)..=view.saturating_add(NEAR)).any(|view| {
+            let turn = committee.proposer(&seed, view);
+            turn.is_some_and(|one| one.short == proposal.proposer())
+        })
     }
 
     /// Whether a proposal names the certificate of the epoch before that it must; `None` if we lack what it names.

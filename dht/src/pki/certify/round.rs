@@ -2,6 +2,7 @@
 
 use crate::{
     certificate::{Certificate, Proposal, Vote},
+    committee::Presence,
     pki::store::Listed,
 };
 use mix::{ShortId, time::Moment};
@@ -36,6 +37,8 @@ pub(super) struct Round {
     pub(super) liars: BTreeSet<ShortId>,
     /// The first is the one that counts here.
     pub(super) certificates: Vec<Held>,
+    /// Roots and committees whose certificate was disproved by the set itself.
+    pub(super) disproved: BTreeSet<([u8; 32], Presence)>,
     /// The open set as it was when views began, the latest last.
     pub(super) lists: Vec<Listed>,
     /// The first view whose beginning hasn't been listed.

@@ -147,7 +147,8 @@ impl Pki {
     ) -> bool {
         let now = self.now;
         let round = self.certify.round(epoch);
-        if round.certificate(&hash).is_some() {
+        let claim = (certificate.header().root(), certificate.presence());
+        if round.certificate(&hash).is_some() || round.disproved.contains(&claim) {
             return false;
         }
         round.wanted.remove(&hash);
@@ -246,7 +247,12 @@ impl Pki {
             if committee.presence() != held.certificate.presence() {
                 // Its signers claim that others were absent who are in the very set they signed.
                 self.counters.drop(DropReason::Witness);
-                self.certify.round(epoch).certificates.remove(0);
+                let claim = (set.root(), held.certificate.presence());
+                let round = self.certify.round(epoch);
+                round.certificates.remove(0);
+                if round.disproved.len() < crate::committee::MAX_CANDIDATES {
+                    round.disproved.insert(claim);
+                }
                 return;
             }
         }

@@ -4,12 +4,15 @@ use super::Faults;
 use crate::{
     bans::Offence,
     bundle::{self, Record},
-    fault::Fault,
+    fault::{Fault, MAX_FAULT_LEN},
     id::{derive, short_id},
-    reconcile::{self, Key},
+    reconcile::{self, Key, MAX_ITEM},
     wire::Reader,
 };
 use std::sync::Arc;
+
+// The longest proof is an item.
+const _: () = assert!(3 + MAX_FAULT_LEN <= MAX_ITEM);
 
 /// All proofs, for [`reconcile`].
 pub(in crate::pki) struct FaultItems<'a> {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     fault::{MAX_FAULT_LEN, SignedVote},
-    reconcile::{Items, MAX_ITEM, Message, Session, answer},
+    reconcile::{Items, Message, Session, answer},
     testing::{Past, TestNode, nodes, params},
 };
 
@@ -204,11 +204,6 @@ fn a_proof_that_is_over_on_one_side_is_not_sent_twice() {
     assert_eq!(reconcile(&mut one, &mut other), 2);
     assert_eq!((one.len(), one.refused.len()), (0, 1));
     assert_eq!(reconcile(&mut one, &mut other), 1, "not asked for again");
-}
-
-#[test]
-fn the_longest_proof_is_an_item() {
-    assert!(3 + MAX_FAULT_LEN <= MAX_ITEM);
 }
 
 #[test]

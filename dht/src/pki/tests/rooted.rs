@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    directory::Basis,
     pki::sync::{Topic, WantedSet},
     reconcile::MAX_ROUNDS,
 };
@@ -59,7 +60,7 @@ fn serve(
                 None => pki.handle_sync_failed(now, sync.token),
             }
         }
-        now = now + Span::from_millis(100);
+        now += Span::from_millis(100);
     }
     served
 }
@@ -77,8 +78,9 @@ fn get(one: &mut Pki, other: &mut Pki, set: &Directory) -> (Option<WantedSet>, u
 
 /// The directory that the records make in a world without a past.
 fn build(set: &WantedSet) -> Directory {
-    let seed = epoch::union_seed(&params().genesis_seed(), set.epoch);
-    Directory::build(&params(), set.epoch, seed, set.items.iter().cloned())
+    let seed = Store::new(params(), params().id(), ShortId([0; 16]), Caps::default()).seed(EPOCH);
+    let records = set.items.iter().cloned();
+    Directory::build_on(&params(), set.epoch, seed, records, &Basis::default())
 }
 
 #[test]
