@@ -1,4 +1,4 @@
-//! Whole-mesh tests: production cores in virtual time, and (later) real nodes on sockets.
+//! Whole-mesh tests: production cores in virtual time, and real nodes on sockets (`sockets`).
 //!
 //! One binary with a room per concern: `delivery` (everything arrives, however the links and some
 //! nodes behave), `repeat` (one seed, one run), `replay` (nothing takes effect twice), `crash`
@@ -14,6 +14,8 @@ mod delivery;
 mod repeat;
 #[path = "mesh/replay.rs"]
 mod replay;
+#[path = "mesh/sockets.rs"]
+mod sockets;
 
 use mix::time::Span;
 use node::sim::world::{Letter, World, WorldConfig};

@@ -69,6 +69,7 @@ async fn no_mixer_is_bypassed() {
         .map_or(Duration::ZERO, |record| record.at);
     let proof = prove(&observed, &delivered, span).unwrap_or_else(|flaw| panic!("{flaw:?}"));
     proof.print(took);
+    lookups_say_nothing(&observed);
     assert_eq!(proof.mixes, MIXES, "every mix mixed");
     assert_eq!(proof.messages.len(), TALKS.len() * LETTERS.len());
     let phones = proof
@@ -97,6 +98,30 @@ async fn no_mixer_is_bypassed() {
     for (kind, (_, frames)) in &proof.kinds {
         assert_eq!(frames, &[trace::HOPS + 1], "{kind}");
     }
+}
+
+/// Whatever is looked up is the head of an epoch or a page of a whole directory: a key that everyone can compute who knows nothing
+/// but the network and its roots. No key is made of a hop, a holder or a contact. (That all pages of a root are asked for, in an
+/// order that says nothing, is `dht::pki`'s to test; that the times say nothing either is `sim routes`'.)
+fn lookups_say_nothing(observed: &Observed) {
+    let network = observed.params.id();
+    let end = mix::time::Moment::from_millis(observed.span_ms.1);
+    let last = dht::epoch::epoch_at(&observed.params, end) + 1;
+    let heads: Vec<[u8; 32]> = (0..=last)
+        .map(|epoch| dht::pki::head_key(&network, epoch))
+        .collect();
+    let (mut of_heads, mut of_pages) = (0, 0);
+    for (node, key) in &observed.lookups.asked {
+        if heads.contains(key) {
+            of_heads += 1;
+        } else {
+            let page = observed.lookups.served.contains(key);
+            assert!(page, "node {node} asked for {key:02x?}");
+            of_pages += 1;
+        }
+    }
+    println!("lookups: {of_heads} of heads, {of_pages} of pages, none of anything else");
+    assert!(of_heads >= NODES, "nobody looked anything up");
 }
 
 /// Runs the mesh until all messages are delivered. All links are up before the first is sent, and all packets of the returned

@@ -136,13 +136,27 @@ impl Bans {
         })
     }
 
-    fn entries(&self) -> impl Iterator<Item = [u8; BAN_LEN]> {
-        self.until.iter().map(|(short, until)| {
-            let mut out = [0; BAN_LEN];
-            out[..16].copy_from_slice(&short.0);
-            out[16..].copy_from_slice(&until.to_le_bytes());
-            out
+    /// A list of these entries; `None` unless they ascend.
+    pub(crate) fn of_entries(entries: &[(ShortId, u32)]) -> Option<Self> {
+        let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        (ascending && entries.len() <= MAX_BANS).then(|| Self {
+            until: entries.iter().copied().collect(),
         })
+    }
+
+    /// What the hash is made of, and the proof of a run of entries.
+    pub(crate) fn part(&self, start: usize, len: usize) -> Option<(BansPart, Vec<[u8; 32]>)> {
+        let tree = self.tree();
+        let proof = tree.prove(start, len)?;
+        let of = BansPart {
+            count: self.len() as u32,
+            tree: tree.root(),
+        };
+        Some((of, proof))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = [u8; BAN_LEN]> {
+        self.until.iter().map(|(short, until)| entry(short, *until))
     }
 
     fn tree(&self) -> merkle::Tree {
@@ -185,6 +199,39 @@ impl NotBanned {
             gap: Gap::decode(reader, count)?,
         })
     }
+}
+
+/// What the hash of a list is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BansPart {
+    /// Entries of the whole list.
+    pub count: u32,
+    /// Root of the tree over them.
+    pub tree: [u8; 32],
+}
+
+impl BansPart {
+    /// Whether the list with this [`Bans::hash`] has these entries from `start` on.
+    pub(crate) fn holds(
+        &self,
+        hash: &[u8; 32],
+        start: usize,
+        run: &[(ShortId, u32)],
+        proof: &[[u8; 32]],
+    ) -> bool {
+        let run: Vec<_> = (run.iter())
+            .map(|(short, until)| merkle::leaf_hash(&entry(short, *until)))
+            .collect();
+        commitment(self.count, &self.tree) == *hash
+            && merkle::verify(&self.tree, self.count as usize, start, &run, proof)
+    }
+}
+
+fn entry(short: &ShortId, until: u32) -> [u8; BAN_LEN] {
+    let mut out = [0; BAN_LEN];
+    out[..16].copy_from_slice(&short.0);
+    out[16..].copy_from_slice(&until.to_le_bytes());
+    out
 }
 
 fn commitment(count: u32, tree: &[u8; 32]) -> [u8; 32] {

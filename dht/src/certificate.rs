@@ -9,7 +9,8 @@ use crate::{
     counters::DropReason,
     descriptor::{SIGNATURE_LEN, verify_strict},
     directory::Header,
-    id::derive,
+    fault::SignedVote,
+    id::{NodeId, derive},
     vrf::{self, Output, Proof, VrfPublic},
     wire::Reader,
 };
@@ -194,6 +195,25 @@ impl Certificate {
     /// What the next header commits to: `derive("certificate", bytes)`.
     pub fn hash(&self) -> [u8; 32] {
         derive("murmuration/v1/certificate", &[&self.encode()])
+    }
+
+    /// What each signer said, with its signature; `None` unless the committee is one of these candidates. Means nothing before
+    /// [`verify`](Self::verify) with the same ones.
+    pub fn signed_votes(&self, candidates: &Candidates) -> Option<Vec<(NodeId, SignedVote)>> {
+        let committee = Committee::new(candidates, self.presence)?;
+        let body = vote_body(self.header.epoch, &self.header.root(), self.presence);
+        let signed = |i: usize| {
+            let byte = self.signers.get(i / 8).copied().unwrap_or_default();
+            byte >> (i % 8) & 1 == 1
+        };
+        let members = committee.members().iter().enumerate();
+        let signers = members.filter(|(i, _)| signed(*i));
+        let votes = signers.zip(&self.signatures);
+        Some(
+            votes
+                .map(|((_, member), signature)| (member.node, SignedVote::new(&body, *signature)))
+                .collect(),
+        )
     }
 
     /// The wire bytes: version 1 ‖ header 204 ‖ committee 21 ‖ signers 16 ‖ leader 1 ‖ proof 80 ‖ signatures 64 each.

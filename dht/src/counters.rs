@@ -34,11 +34,13 @@ pub enum DropReason {
     Budget,
     /// A proposal, vote or certificate of those who, as far as we know, are no witnesses of its epoch.
     Witness,
+    /// A descriptor without the work that the network asks for.
+    Admission,
 }
 
 impl DropReason {
     /// All reasons, in the order of the counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Version,
         Self::Signature,
@@ -53,6 +55,7 @@ impl DropReason {
         Self::Unwanted,
         Self::Budget,
         Self::Witness,
+        Self::Admission,
     ];
 
     /// A stable snake-case name for metrics.
@@ -72,6 +75,7 @@ impl DropReason {
             Self::Unwanted => "unwanted",
             Self::Budget => "budget",
             Self::Witness => "witness",
+            Self::Admission => "admission",
         }
     }
 
@@ -79,7 +83,10 @@ impl DropReason {
     ///
     /// Epochs and validity depend on clocks, equivocations and churn are the signer's doing, the rest are ours.
     pub fn blames_sender(self) -> bool {
-        matches!(self, Self::Malformed | Self::Signature | Self::Key)
+        matches!(
+            self,
+            Self::Malformed | Self::Signature | Self::Key | Self::Admission
+        )
     }
 }
 

@@ -111,7 +111,7 @@ pub struct DescriptorFields {
     pub subnet: u32,
     /// VRF key, by which the node witnesses; see [`crate::vrf`]. One that is not usable only keeps it from being a witness.
     pub vrf_key: [u8; 32],
-    /// Admission proof, at most 48 B; carried, empty for now.
+    /// Admission proof, at most 48 B; empty where the network asks for none. See [`crate::admission`].
     pub admission: Vec<u8>,
     /// Binary multiaddrs, opaque here: at most 4, at most 96 B together, none empty.
     pub addresses: Vec<Vec<u8>>,

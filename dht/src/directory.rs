@@ -18,12 +18,14 @@ use mix::{Hop, ShortId};
 use std::sync::Arc;
 
 mod basis;
+mod digest;
 mod header;
 mod proof;
 mod restored;
 mod topology;
 
 pub use basis::Basis;
+pub use digest::{Digest, DigestReader};
 pub use header::Header;
 pub(crate) use proof::order_key;
 pub use proof::{Absence, Inclusion, MAX_INCLUSION_LEN};

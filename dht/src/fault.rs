@@ -6,8 +6,8 @@
 use crate::{
     bans::Offence,
     beat::{BEAT_LEN, Beat},
-    certificate::{PROPOSAL_LEN, Proposal, VOTE_CONTEXT},
-    committee::Presence,
+    certificate::{Certificate, PROPOSAL_LEN, Proposal, VOTE_CONTEXT},
+    committee::{Candidates, Presence},
     counters::DropReason,
     descriptor::{SIGNATURE_LEN, verify_strict},
     id::{NodeId, derive, short_id},
@@ -69,12 +69,14 @@ pub struct SignedVote {
 impl SignedVote {
     /// The signed part of a vote.
     pub fn of(vote: &crate::certificate::Vote) -> Self {
+        Self::new(vote.as_bytes(), *vote.signature())
+    }
+
+    /// Of a vote's bytes or its signed part, which begin alike.
+    pub(crate) fn new(body: &[u8], signature: [u8; SIGNATURE_LEN]) -> Self {
         let mut said = [0; SAID_LEN];
-        said.copy_from_slice(&vote.as_bytes()[1..=SAID_LEN]);
-        Self {
-            said,
-            signature: *vote.signature(),
-        }
+        said.copy_from_slice(&body[1..=SAID_LEN]);
+        Self { said, signature }
     }
 
     fn epoch(&self) -> u32 {
@@ -121,6 +123,18 @@ impl Fault {
         votes.sort_by_key(|vote| vote.said);
         let fault = Self::Votes { culprit, votes };
         fault.contradicts().then_some(fault)
+    }
+
+    /// Everyone who signed both of two certificates, verified before with these candidates, that say different things about one
+    /// epoch: by the rule of the quorum never nobody (SPEC.md §16).
+    pub fn of_certificates(a: &Certificate, b: &Certificate, candidates: &Candidates) -> Vec<Self> {
+        let votes = |one: &Certificate| one.signed_votes(candidates).unwrap_or_default();
+        let theirs = votes(b);
+        let both = votes(a).into_iter().filter_map(|(node, vote)| {
+            let (_, other) = theirs.iter().find(|(other, _)| *other == node)?;
+            Self::of_votes(node, vote, *other)
+        });
+        both.collect()
     }
 
     /// Two proposals that contradict each other, in either order.

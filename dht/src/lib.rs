@@ -19,6 +19,7 @@
 //! | [`merkle`], [`directory`] | the sorted set of an epoch, its root, proofs, mailbox placement |
 //! | [`flock`] | who is on duty in a slot, and who holds links to whom |
 //! | [`cell`] | how the ring divides when it outgrows one directory |
+//! | [`admission`] | the proof of work by which an identity costs something |
 //! | [`page`], [`bundle`] | how sets travel: by lookup and by gossip |
 //! | [`reconcile`] | how two nodes find out in what their sets differ |
 //! | [`weights`], [`bans`] | what an epoch grants a node, and who is kept out: public rules |
@@ -29,6 +30,7 @@
 //!
 //! [`spec`] gives every byte.
 
+pub mod admission;
 pub mod bans;
 pub mod beat;
 mod bucket;

@@ -24,8 +24,9 @@ use libp2p::swarm::NetworkBehaviour;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, gossipsub, identify, kad, request_response};
 
 pub use crate::bucket::Bucket;
+pub use addresses::{Reach, reach_of};
 pub use gossip::MAX_BUNDLE;
-pub use records::{MAX_RECORD, SERVED_CAP};
+pub use records::{MAX_RECORD, SERVED_BYTES, SERVED_CAP};
 pub use sync::{Frames, MAX_FRAME};
 
 mod addresses;
@@ -124,6 +125,16 @@ impl Behaviour {
             sync: sync::behaviour(names),
             identify: identify::Behaviour::new(identify),
         })
+    }
+
+    /// Whether others can dial this node. One that can't asks, and is in nobody's routing table.
+    pub fn set_reachable(&mut self, reachable: bool) {
+        let mode = if reachable {
+            kad::Mode::Server
+        } else {
+            kad::Mode::Client
+        };
+        self.kad.set_mode(Some(mode));
     }
 }
 
@@ -416,6 +427,11 @@ impl Overlay {
     /// Records served now.
     pub fn served(&self) -> usize {
         self.records.served()
+    }
+
+    /// Bytes of the records served now.
+    pub fn served_bytes(&self) -> usize {
+        self.records.served_bytes()
     }
 }
 

@@ -400,6 +400,14 @@ impl NetworkParams {
                 "a ban lasts no epoch, or for ever",
             ),
             (
+                self.pow_effort <= crate::admission::MAX_EFFORT,
+                "admission takes more than 12 bits of work",
+            ),
+            (
+                self.pow_effort == 0 || crate::admission::AVAILABLE,
+                "it asks newcomers for proof of work, which this program was built without (feature `pow`)",
+            ),
+            (
                 self.maturity <= 2,
                 "no age of 0 to 15 is six times the maturity",
             ),

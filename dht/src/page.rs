@@ -27,7 +27,16 @@ pub const MAX_CERTIFICATE_LEN: usize = 8_192;
 /// Longest head record, in bytes.
 pub const MAX_HEAD_LEN: usize = Header::LEN + 2 + MAX_CERTIFICATE_LEN;
 
+mod past;
+
+pub use past::{
+    BansPage, MAX_BANS_PAGE_LEN, MAX_START_LEN, PAGE_BANS, bans_page_key, bans_pages, decode_start,
+    encode_start, for_newcomers, start_key,
+};
+
 const VERSION: u8 = 1;
+/// Longest proof with its count.
+const MAX_PROOF_LEN: usize = 1 + merkle::MAX_PROOF * 32;
 const PAGE_HEAD_LEN: usize = 1 + 1 + 3 + 4 + 32 + 4 + 1;
 
 /// What a page lists.

@@ -24,9 +24,11 @@ use std::sync::Arc;
 
 mod announce;
 mod certify;
+mod evidence;
 mod faults;
 mod held;
 mod lookup;
+mod newcomer;
 mod serve;
 mod snapshot;
 mod store;
@@ -38,6 +40,8 @@ pub use certify::{Degraded, EpochView, WitnessKeys};
 use faults::{Faults, Receipts};
 use held::HeldSets;
 use lookup::{Lookups, Wanted};
+use newcomer::Newcomer;
+pub use newcomer::{Joined, Progress};
 use serve::Serve;
 pub use snapshot::SnapshotError;
 use store::{Outcome, Store};
@@ -121,6 +125,9 @@ pub enum PublishError {
     /// A beat before any descriptor.
     #[error("publish the descriptor before the first beat")]
     NoDescriptor,
+    /// A descriptor without the proof of work that the network asks for: see [`crate::admission`].
+    #[error("the descriptor lacks the proof of work that this network asks for")]
+    Admission,
     /// A descriptor with a lower or equal `seq` than the one known, or not valid now.
     #[error("the descriptor is outdated or not valid now")]
     Descriptor,
@@ -153,6 +160,9 @@ pub struct Pki {
     held: HeldSets,
     faults: Faults,
     receipts: Receipts,
+    /// While it is there, we aren't.
+    newcomer: Option<Newcomer>,
+    joined: Option<Joined>,
 }
 
 /// What became of several records that came together.
@@ -199,6 +209,8 @@ impl Pki {
             held: HeldSets::default(),
             faults: Faults::new(&params),
             receipts: Receipts::default(),
+            newcomer: None,
+            joined: None,
             params,
         }
     }
@@ -227,6 +239,9 @@ impl Pki {
     /// dropped; what is, is unpacked into records that are checked one by one.
     pub fn handle_record(&mut self, now: Moment, key: &[u8; 32], bytes: &[u8]) -> Verdict {
         self.advance(now);
+        if let Some(verdict) = self.find_the_way(key, bytes) {
+            return verdict;
+        }
         let result = match self.lookups.wanted(key) {
             Some(Wanted::Head { epoch }) => self.take_head(key, epoch, bytes),
             Some(Wanted::Page { root, .. }) => self.take_page(key, &root, bytes),
@@ -247,6 +262,9 @@ impl Pki {
     pub fn handle_lookup_done(&mut self, now: Moment, key: &[u8; 32]) {
         self.advance(now);
         self.lookups.done(key);
+        if let Some(newcomer) = &mut self.newcomer {
+            newcomer.done(self.now, key);
+        }
     }
 
     /// Takes a record of our own, after it is durable, and gossips it: at once, then a few times more with growing pauses, so
@@ -288,6 +306,11 @@ impl Pki {
     /// The next key to look up by Kademlia: head records (up to 3 distinct values are useful) and pages (one is). Answers go to
     /// [`handle_record`](Self::handle_record), the end to [`handle_lookup_done`](Self::handle_lookup_done).
     pub fn poll_lookup(&mut self) -> Option<[u8; 32]> {
+        if let Some(newcomer) = &mut self.newcomer
+            && let Some(key) = newcomer.poll(self.now, &mut self.rng)
+        {
+            return Some(key);
+        }
         self.lookups.poll(self.now)
     }
 
@@ -303,8 +326,11 @@ impl Pki {
     }
 
     /// The set of an epoch: the previous, current or next one. Built when asked for after a change, then shared. `None` for other
-    /// epochs and before any beat is known.
+    /// epochs, before any beat is known, and for a newcomer that isn't there yet.
     pub fn directory(&mut self, epoch: u32) -> Option<Arc<Directory>> {
+        if self.newcomer.is_some() {
+            return None;
+        }
         self.store.directory(epoch)
     }
 
@@ -346,16 +372,19 @@ impl Pki {
             epoch::start_of(&self.params, current.saturating_add(1)),
             epoch::cutoff(&self.params, current.saturating_add(1)),
         ];
-        turn.into_iter()
+        let always = turn
+            .into_iter()
             .filter(|at| *at > self.now)
             .chain(self.announce.timeout())
-            .chain(self.lookups.timeout())
+            .chain(self.lookups.timeout());
+        if let Some(newcomer) = &self.newcomer {
+            return always.chain(newcomer.timeout()).min();
+        }
+        let targets = self.targets(current);
+        always
             .chain(self.sync.timeout())
+            .chain(self.serve.timeout(self.now, &targets, &self.store))
             .chain(self.certify.timeout(self.now))
-            .chain(
-                self.serve
-                    .timeout(self.now, &self.targets(current), &self.store),
-            )
             .min()
     }
 
@@ -363,7 +392,10 @@ impl Pki {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.advance(now);
         let Some(current) = self.current else { return };
-        self.fire_certify();
+        // A newcomer has no set to judge others by.
+        if self.newcomer.is_none() {
+            self.fire_certify();
+        }
         self.announce.fire(
             self.now,
             current,
@@ -380,8 +412,65 @@ impl Pki {
             &self.store,
             &mut self.rng,
         );
+        if let Some(newcomer) = &mut self.newcomer {
+            // It has nothing yet that others could want, nor anything to compare with theirs.
+            newcomer.fire(self.now);
+            return;
+        }
         self.serve.fire(self.now, &targets, &mut self.store);
         self.fire_syncs();
+    }
+
+    /// Begins as a newcomer that trusts one root: from a contact's address, a release or the network's file. Until the certified
+    /// present is reached by lookups there is no directory; after it, [`joined`](Self::joined).
+    pub fn join(&mut self, now: Moment, root: [u8; 32]) {
+        let mut newcomer = Newcomer::new(&self.params, root, self.store.caps());
+        self.advance(now);
+        newcomer.turn(self.now, self.current.unwrap_or(0));
+        self.newcomer = Some(newcomer);
+    }
+
+    /// How far the way in is; `None` for who isn't on it.
+    pub fn progress(&self) -> Option<Progress> {
+        self.newcomer.as_ref().map(Newcomer::progress)
+    }
+
+    /// What the way in led to.
+    pub fn joined(&self) -> Option<&Joined> {
+        self.joined.as_ref()
+    }
+
+    /// Whether nobody has shown us the network yet: a newcomer on its way, or a node to which lookups have never brought a head.
+    /// Gossip alone changes nothing about it.
+    pub fn behind(&self) -> bool {
+        self.newcomer.is_some() || (self.joined.is_none() && !self.sync.introduced())
+    }
+
+    /// Gives a value to the newcomer; `None` if it isn't for it.
+    fn find_the_way(&mut self, key: &[u8; 32], bytes: &[u8]) -> Option<Verdict> {
+        let newcomer = self.newcomer.as_mut()?;
+        let result = newcomer.take(self.now, key, bytes)?;
+        if result.is_ok() {
+            self.counters.fetched += 1;
+        }
+        if let Some(joined) = newcomer.joined() {
+            self.newcomer = None;
+            self.sync.introduce();
+            for entry in joined.directory.nodes() {
+                let records = [
+                    Record::Descriptor(entry.descriptor().as_bytes()),
+                    Record::Beat(entry.beat().as_bytes()),
+                ];
+                // Of an epoch that is over only the descriptor is taken.
+                self.take(&records);
+            }
+            if let Some(seeds) = joined.seeds {
+                self.store.restore_seeds(seeds);
+            }
+            self.adopt(joined.directory.clone(), joined.certificate.clone());
+            self.joined = Some(joined);
+        }
+        Some(result.unwrap_or_else(|reason| self.drop(reason)))
     }
 
     /// Counts since the start.
@@ -431,6 +520,9 @@ impl Pki {
             self.bans_changed();
             let certified = self.store.past().certified(epoch).is_some();
             self.counters.uncertified += u64::from(!certified);
+            if let Some(newcomer) = &mut self.newcomer {
+                newcomer.turn(now, epoch);
+            }
         }
     }
 
@@ -607,6 +699,9 @@ impl Pki {
     fn publish_descriptor(&mut self, descriptor: Descriptor) -> Result<(), PublishError> {
         if descriptor.id() != self.own || descriptor.verify(&self.network).is_err() {
             return Err(PublishError::NotOurs);
+        }
+        if self.store.admits(&descriptor).is_err() {
+            return Err(PublishError::Admission);
         }
         match self
             .store

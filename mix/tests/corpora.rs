@@ -18,6 +18,8 @@ mod body;
 mod book;
 #[path = "../../tests/fuzz/src/header.rs"]
 mod header;
+#[path = "../../tests/fuzz/src/input.rs"]
+mod input;
 #[path = "../../tests/fuzz/src/intake.rs"]
 mod intake;
 #[path = "../../tests/fuzz/src/lab.rs"]

@@ -8,6 +8,8 @@
 //! | `GET /health` | 200 as long as the process answers |
 //! | `GET /ready` | 200, or 503 with `reasons` |
 //! | `GET /node` · `/counters` | the node; packet counts without identifiers |
+//! | `GET /peers` | the mesh as this node sees it: directory, duty, weight, links |
+//! | `GET /alarms` · `POST /alarms/{id}/seen` | who knows another mesh, with the evidence; 204 |
 //! | `GET /addresses` · `POST {label?}` | addresses; a new one (201) |
 //! | `GET /contacts` · `POST {name, address}` · `DELETE /contacts/{name}` | contacts; 201; 204 |
 //! | `POST /messages {to, body, encoding?, deadline_ms?, class?, reliability?}` | 202 `{id, state}` once it is on disk |
@@ -101,6 +103,9 @@ fn router(shared: Shared) -> Router {
         .route("/ready", get(routes::ready))
         .route("/node", get(routes::node))
         .route("/counters", get(routes::counters))
+        .route("/peers", get(routes::peers))
+        .route("/alarms", get(routes::alarms))
+        .route("/alarms/{id}/seen", post(routes::alarm_seen))
         .route(
             "/addresses",
             get(routes::addresses).post(routes::new_address),

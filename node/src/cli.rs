@@ -29,6 +29,7 @@ use crate::view::MessageState;
 mod contacts;
 mod duration;
 mod inbox;
+mod mesh;
 mod messages;
 pub(crate) mod print;
 pub(crate) mod progress;
@@ -80,6 +81,14 @@ enum Command {
     },
     /// Show how the node is.
     Status,
+    /// Show the mesh as the node sees it: epoch, directory, duty, own weight, links.
+    Peers,
+    /// Show contacts whose node knows another mesh, with the evidence.
+    Alarms {
+        /// Put this alarm away; it stays as evidence.
+        #[arg(long, value_name = "ID")]
+        seen: Option<String>,
+    },
     /// Look at the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -150,6 +159,12 @@ struct UpArgs {
         value_delimiter = ','
     )]
     bootstrap: Vec<String>,
+    /// Start from the peers in this signed list, too.
+    #[arg(long, value_name = "FILE", env = "MURMUR_BOOTSTRAP_LIST")]
+    bootstrap_list: Option<String>,
+    /// The key that signs the list, 64 hex digits.
+    #[arg(long, value_name = "KEY", env = "MURMUR_BOOTSTRAP_KEY")]
+    bootstrap_key: Option<String>,
     /// Offer QUIC besides TCP.
     #[arg(long, env = "MURMUR_QUIC", num_args = 0..=1, default_missing_value = "true")]
     quic: Option<bool>,
@@ -272,6 +287,8 @@ async fn execute(data: Option<PathBuf>, command: Command, out: &mut Out) -> Resu
         Command::Message { id } => messages::message(&Client::new(&data)?, &id, out).await,
         Command::Inbox(args) => inbox::inbox(&Client::new(&data)?, &args, out).await,
         Command::Status => status::status(&Client::new(&data)?, out).await,
+        Command::Peers => mesh::peers(&Client::new(&data)?, out).await,
+        Command::Alarms { seen } => mesh::alarms(&Client::new(&data)?, seen, out).await,
         Command::Demo(_) | Command::Sim(_) | Command::Completions { .. } => Ok(0),
     }
 }
@@ -342,6 +359,8 @@ impl From<UpArgs> for Overrides {
             profile: args.profile,
             listen: args.listen,
             bootstrap: args.bootstrap,
+            bootstrap_list: args.bootstrap_list,
+            bootstrap_key: args.bootstrap_key,
             quic: args.quic,
             log: args.log,
         }

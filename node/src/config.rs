@@ -33,6 +33,8 @@ pub struct NodeConfig {
     pub listen: Vec<String>,
     /// Multiaddrs with `/p2p/…` of nodes to start from.
     pub bootstrap: Vec<String>,
+    /// A signed list of further ones, and the key that signs it (64 hex digits).
+    pub bootstrap_list: Option<(PathBuf, [u8; 32])>,
     /// Whether QUIC is offered besides TCP.
     pub quic: bool,
     /// The filter of the log on stderr.
@@ -83,6 +85,10 @@ pub struct Overrides {
     pub listen: Vec<String>,
     /// Multiaddrs to start from; empty means not given.
     pub bootstrap: Vec<String>,
+    /// The file of a signed list of peers to start from.
+    pub bootstrap_list: Option<String>,
+    /// The key that signs it, 64 hex digits.
+    pub bootstrap_key: Option<String>,
     /// Whether QUIC is offered.
     pub quic: Option<bool>,
     /// The log filter.
@@ -96,6 +102,8 @@ struct File {
     profile: Option<Profile>,
     listen: Option<Vec<Spanned<String>>>,
     bootstrap: Option<Vec<Spanned<String>>>,
+    bootstrap_list: Option<String>,
+    bootstrap_key: Option<Spanned<String>>,
     quic: Option<bool>,
     log: Option<Spanned<String>>,
 }
@@ -111,6 +119,7 @@ impl NodeConfig {
             network,
             profile: Profile::default(),
             bootstrap: Vec::new(),
+            bootstrap_list: None,
             quic: false,
             log: DEFAULT_LOG.to_owned(),
         }
@@ -138,6 +147,23 @@ impl NodeConfig {
             (None, Some(name)) => NetworkChoice::from_name(&name, &data_dir),
             (None, None) => NetworkChoice::default(),
         };
+        let list = match (over.bootstrap_list, file.bootstrap_list) {
+            (Some(path), _) => Some(PathBuf::from(path)),
+            (None, path) => path.map(|path| data_dir.join(path)),
+        };
+        let signer = over.bootstrap_key.or(file.bootstrap_key);
+        let signer = signer.as_deref().and_then(key_of);
+        let bootstrap_list = match (list, signer) {
+            (Some(list), Some(signer)) => Some((list, signer)),
+            (None, None) => None,
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Config,
+                    "a list of peers to start from needs the key that signs it, and the key a list",
+                    "give both bootstrap_list and bootstrap_key, or neither",
+                ));
+            }
+        };
         let quic = over.quic.or(file.quic).unwrap_or(false);
         let listen = first_given([over.listen, file.listen]);
         Ok(Self {
@@ -148,6 +174,7 @@ impl NodeConfig {
                 listen
             },
             bootstrap: first_given([over.bootstrap, file.bootstrap]),
+            bootstrap_list,
             quic,
             log: over
                 .log
@@ -266,6 +293,11 @@ fn parse(path: &Path, text: &str) -> Result<Overrides, Error> {
         profile: file.profile,
         listen: all(file.listen, check_listen)?,
         bootstrap: all(file.bootstrap, check_bootstrap)?,
+        bootstrap_list: file.bootstrap_list,
+        bootstrap_key: file
+            .bootstrap_key
+            .map(|v| checked(v, check_key))
+            .transpose()?,
         quic: file.quic,
         log: file.log.map(|v| checked(v, check_log)).transpose()?,
     })
@@ -285,6 +317,9 @@ fn check_overrides(over: &Overrides) -> Result<(), Error> {
     }
     for peer in &over.bootstrap {
         check_bootstrap(peer).map_err(|why| wrong("--bootstrap", why))?;
+    }
+    if let Some(key) = &over.bootstrap_key {
+        check_key(key).map_err(|why| wrong("--bootstrap-key", why))?;
     }
     if let Some(name) = &over.network {
         check_network(name).map_err(|why| wrong("--network", why))?;
@@ -319,6 +354,22 @@ fn check_bootstrap(text: &str) -> Result<(), String> {
             "`{text}` doesn't end with /p2p/PEER-ID, so nobody could check who answers there"
         )),
     }
+}
+
+fn check_key(text: &str) -> Result<(), String> {
+    key_of(text)
+        .map(|_| ())
+        .ok_or_else(|| format!("`{text}` is not a key of 64 hex digits"))
+}
+
+/// Thirty-two bytes from 64 hex digits.
+fn key_of(text: &str) -> Option<[u8; 32]> {
+    let (first, second) = text.split_at_checked(32)?;
+    let halves = [first, second].map(crate::core::records::unhex16);
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(&halves[0]?);
+    key[16..].copy_from_slice(&halves[1]?);
+    Some(key)
 }
 
 fn parse_multiaddr(text: &str) -> Result<libp2p::Multiaddr, String> {

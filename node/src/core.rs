@@ -11,7 +11,7 @@
 //! same object runs in the driver over real sockets and in `sim` in virtual time.
 //!
 //! The rooms: `upkeep` (epoch keys, beats, readiness), `mesh` (whom we hold links to, and routes over
-//! them), `guards` (a leaf's first hops), `outbox` (the payload stream), `fetch` (the fetch stream and
+//! them), `present` (what is certified), `split` (contacts who know another mesh), `start` (where to start from), `guards` (a leaf's first hops), `outbox` (the payload stream), `fetch` (the fetch stream and
 //! its answers), `people` (contacts, hellos, conversations, messages), `journal`
 //! (what must be durable first), `records` (what is written), `views` (what users see).
 
@@ -22,7 +22,10 @@ mod journal;
 mod mesh;
 mod outbox;
 mod people;
+mod present;
 pub(crate) mod records;
+mod split;
+pub(crate) mod start;
 mod upkeep;
 mod views;
 mod witness;
@@ -127,7 +130,15 @@ pub struct Core<B: Backend> {
     wanted: Option<Vec<(NodeId, Vec<Vec<u8>>)>>,
     transmit: VecDeque<(NodeId, Box<[u8; mix::PACKET_LEN]>)>,
     events: VecDeque<Event>,
-    loops: BTreeMap<[u8; 16], Moment>,
+    /// Own loops under way, with the epoch they left in.
+    loops: BTreeMap<[u8; 16], u32>,
+    loop_key: [u8; 32],
+    split: split::Split,
+    /// What conversations were told last.
+    said_root: Option<(u32, Option<[u8; 32]>)>,
+    epochs: present::Epochs,
+    /// In how many subnets we started, if anybody counted.
+    start_subnets: Option<usize>,
     counters: Counters,
     pool: PoolMeter,
     next_tick: Moment,
@@ -162,6 +173,7 @@ struct Counters {
     cover: u64,
     loops_sent: u64,
     loops_seen: u64,
+    loops_other_root: u64,
     unknown_next: u64,
     not_sent: u64,
     answers_bad: u64,
@@ -233,6 +245,10 @@ impl<B: Backend> Core<B> {
             ChaCha20Rng::from_rng(&mut rng),
         );
         let key_rng = ChaCha20Rng::from_rng(&mut rng);
+        let loop_key = blake3::derive_key(
+            "murmuration/v1/loop-check",
+            identity.node_secret().as_slice(),
+        );
         let mut core = Self {
             network,
             me,
@@ -257,6 +273,11 @@ impl<B: Backend> Core<B> {
             transmit: VecDeque::new(),
             events: VecDeque::new(),
             loops: BTreeMap::new(),
+            loop_key,
+            split: split::Split::default(),
+            said_root: None,
+            epochs: present::Epochs::default(),
+            start_subnets: None,
             counters: Counters::default(),
             pool: PoolMeter::default(),
             next_tick: now,
@@ -269,6 +290,7 @@ impl<B: Backend> Core<B> {
         let witness = core.witness_keys();
         core.pki.set_witness(witness);
         core.load_people(now)?;
+        core.load_split()?;
         core.load_keys(stored, now)?;
         Ok(core)
     }
@@ -529,7 +551,10 @@ impl<B: Backend> Core<B> {
             Mixed::Box { body, .. } => self.mailboxes.handle_op(millis(now), &body),
             Mixed::Reply { surb_id, packet } => self.take_reply(now, surb_id, packet),
             Mixed::Loop { id, .. } => {
-                self.counters.loops_seen += u64::from(self.loops.remove(&id).is_some());
+                if let Some(epoch) = self.loops.remove(&id) {
+                    self.counters.loops_seen += 1;
+                    self.counters.loops_other_root += u64::from(!self.loop_agrees(epoch, &id));
+                }
             }
             _ => {}
         }

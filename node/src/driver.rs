@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use crate::core::{Commit, Core, Verdict};
 use crate::disk::Disk;
 use crate::env::{Clock, Timer};
+use crate::error::{Error, ErrorKind};
 use crate::handle::Request;
 use crate::net::{Net, NetCommand, NetEvent};
 use crate::view::{Event, NodeView};
@@ -103,7 +104,11 @@ impl<B: Backend + Sync> Driver<B> {
     }
 
     /// Runs until stopped or until every handle is gone.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// # Errors
+    /// `Internal` if a part of the node ended by itself: what was promised is on disk, and nothing works any more.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let mut lost = None;
         let mut clock_check = tokio::time::interval(CLOCK_CHECK);
         let mut timer = Timer::new(self.clock);
         while !self.stopping {
@@ -113,6 +118,8 @@ impl<B: Backend + Sync> Driver<B> {
             let wake = wake.into_iter().flatten().min();
             let input = tokio::select! {
                 event = self.net.events.recv() => Input::Net(event),
+                // The links hold the other end of the events as well, so that these would never end.
+                _ = &mut self.net.task => Input::Net(None),
                 request = self.requests.recv() => Input::Request(request),
                 done = wait_for(&mut self.commit) => Input::Committed(done),
                 opened = self.peelers.opened() => Input::Opened(opened),
@@ -129,9 +136,13 @@ impl<B: Backend + Sync> Driver<B> {
                 Input::Net(Some(event)) => self.take_net_events(event),
                 Input::Request(Some(request)) => self.serve(request),
                 Input::Opened(Some(opened)) => self.take_opened(opened),
-                Input::Net(None) | Input::Request(None) => break,
+                Input::Request(None) => break,
+                Input::Net(None) => {
+                    lost = Some("the network task");
+                    break;
+                }
                 Input::Opened(None) => {
-                    tracing::error!("the threads that open packets have ended");
+                    lost = Some("a thread that opens packets");
                     break;
                 }
                 Input::Committed(done) => self.committed(done),
@@ -144,6 +155,14 @@ impl<B: Backend + Sync> Driver<B> {
             }
         }
         self.shut_down().await;
+        match lost {
+            None => Ok(()),
+            Some(part) => Err(Error::new(
+                ErrorKind::Internal,
+                format!("{part} ended by itself"),
+                "start the node again, and report this as a bug",
+            )),
+        }
     }
 
     /// Carries everything the core has to say to where it belongs.
@@ -259,8 +278,13 @@ impl<B: Backend + Sync> Driver<B> {
                 if !self.listen.contains(&address) {
                     self.listen.push(address);
                 }
-                let bare = self.listen.iter().map(without_peer).collect();
-                self.core.handle_listen(now, bare);
+            }
+            NetEvent::Reach {
+                addresses,
+                behind_nat,
+            } => {
+                let addresses = addresses.iter().map(Multiaddr::to_vec).collect();
+                self.core.handle_reach(now, addresses, behind_nat);
             }
             NetEvent::WrongNetwork => {
                 // The network layer counts it.
@@ -291,14 +315,13 @@ impl<B: Backend + Sync> Driver<B> {
     }
 
     fn enqueue(&mut self, command: NetCommand) {
-        if self.backlog.len() == BACKLOG {
-            self.backlog.pop_front();
+        let shed = keep(&mut self.backlog, command);
+        if shed {
             *self
                 .network_drops
                 .entry("command_shed".to_owned())
                 .or_default() += 1;
         }
-        self.backlog.push_back(command);
     }
 
     fn start_commit(&mut self, commit: Commit, after: Duration) {
@@ -363,6 +386,9 @@ impl<B: Backend + Sync> Driver<B> {
         {
             self.committed(done);
         }
+        if self.net.task.is_finished() {
+            return;
+        }
         let _ = self.net.commands.try_send(NetCommand::Shutdown);
         let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.net.task).await;
     }
@@ -374,6 +400,24 @@ impl<B: Backend + Sync> Driver<B> {
             ..self.core.node_view(self.clock.now())
         }
     }
+}
+
+/// Keeps a command in order; at the cap the oldest goes, and `true` is returned. The wanted links are never shed: they are said once,
+/// and what is shed of the rest is said again or asked again. Of two sets of links only the newer one matters.
+fn keep(backlog: &mut VecDeque<NetCommand>, command: NetCommand) -> bool {
+    let is_links = |one: &NetCommand| matches!(one, NetCommand::Links { .. });
+    if is_links(&command) {
+        backlog.retain(|one| !is_links(one));
+    }
+    let mut shed = false;
+    if backlog.len() >= BACKLOG
+        && let Some(oldest) = backlog.iter().position(|one| !is_links(one))
+    {
+        backlog.remove(oldest);
+        shed = true;
+    }
+    backlog.push_back(command);
+    shed
 }
 
 /// What woke the loop.
@@ -406,11 +450,34 @@ fn parse(bytes: Vec<u8>) -> Option<Multiaddr> {
     Multiaddr::try_from(bytes).ok()
 }
 
-/// The address without its `/p2p/…` end, as a descriptor carries it.
-fn without_peer(address: &Multiaddr) -> Vec<u8> {
-    address
-        .iter()
-        .filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_)))
-        .collect::<Multiaddr>()
-        .to_vec()
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_wanted_links_are_kept_at_the_cap_and_only_the_newest() {
+        let mut backlog = VecDeque::new();
+        let links = |count: u8| NetCommand::Links {
+            wanted: (0..count).map(|id| ([id; 32], Vec::new())).collect(),
+        };
+        assert!(!keep(&mut backlog, links(1)));
+        let mut shed = 0;
+        for number in 0..1_000u32 {
+            let key = *blake3::hash(&number.to_le_bytes()).as_bytes();
+            shed += usize::from(keep(&mut backlog, NetCommand::Unserve { key }));
+        }
+        assert_eq!((backlog.len(), shed), (BACKLOG, 1_001 - BACKLOG));
+        let wanted = |backlog: &VecDeque<NetCommand>| -> Vec<usize> {
+            let of = |one: &NetCommand| match one {
+                NetCommand::Links { wanted } => Some(wanted.len()),
+                _ => None,
+            };
+            backlog.iter().filter_map(of).collect()
+        };
+        assert_eq!(wanted(&backlog), [1]);
+        // A newer set takes the place of the older one; nothing else goes for it.
+        assert!(!keep(&mut backlog, links(2)));
+        assert_eq!((backlog.len(), wanted(&backlog)), (BACKLOG, vec![2]));
+    }
 }

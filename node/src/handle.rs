@@ -8,7 +8,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub use crate::request::{MAX_MESSAGE, RequestError, RequestErrorKind, SendRequest};
 
 use crate::view::{
-    AddressView, ContactView, CounterView, Event, InboxView, MessageState, MessageView, NodeView,
+    AddressView, AlarmView, ContactView, CounterView, Event, InboxView, MessageState, MessageView,
+    NodeView, PeersView,
 };
 
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
@@ -17,6 +18,9 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, RequestError>>;
 pub(crate) enum Request {
     Node(Answer<NodeView>),
     Counters(Answer<CounterView>),
+    Peers(Answer<PeersView>),
+    Alarms(Answer<Vec<AlarmView>>),
+    AlarmSeen(String, Answer<()>),
     Addresses(Answer<Vec<AddressView>>),
     NewAddress(String, Answer<AddressView>),
     Contacts(Answer<Vec<ContactView>>),
@@ -56,6 +60,22 @@ impl NodeHandle {
     /// Packet counts since start.
     pub async fn counters(&self) -> Result<CounterView, RequestError> {
         self.call(Request::Counters).await
+    }
+
+    /// The mesh as the node sees it.
+    pub async fn peers(&self) -> Result<PeersView, RequestError> {
+        self.call(Request::Peers).await
+    }
+
+    /// Who knows another mesh, with the evidence, the oldest first.
+    pub async fn alarms(&self) -> Result<Vec<AlarmView>, RequestError> {
+        self.call(Request::Alarms).await
+    }
+
+    /// Puts an alarm away; it is kept as evidence.
+    pub async fn alarm_seen(&self, id: &str) -> Result<(), RequestError> {
+        self.call(|answer| Request::AlarmSeen(id.to_owned(), answer))
+            .await
     }
 
     /// The addresses given out so far; there is always one.

@@ -4,6 +4,8 @@ pub mod address;
 #[cfg(feature = "net")]
 pub mod api;
 #[cfg(feature = "net")]
+pub mod bootstrap;
+#[cfg(feature = "net")]
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod client;

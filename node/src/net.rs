@@ -17,18 +17,21 @@ use zeroize::Zeroize;
 
 use link::Shared;
 use links::LinkManager;
+use probe::Probe;
 use task::{Behaviour, Task};
 
 mod link;
 pub mod links;
 mod outbox;
+mod probe;
+mod reach;
 mod task;
 mod transport;
 mod types;
 
 pub use types::{
-    Clock, FRAME_LEN, Limits, NetCommand, NetConfig, NetCounters, NetDrop, NetEvent, Tap, TapFrame,
-    Verdict,
+    Clock, FRAME_LEN, KeyWatch, Limits, NetCommand, NetConfig, NetCounters, NetDrop, NetEvent, Tap,
+    TapFrame, Verdict,
 };
 
 /// The packet links: the short way for packets, past the queue of commands.
@@ -110,6 +113,9 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
         outgoing.clone(),
         config.tap.clone(),
     ));
+    // Who listens on loopback alone is reached by whom it should be; so is who does not listen at all.
+    let probes =
+        (config.listen.iter()).any(|at| dht::net::reach_of(at) != Some(dht::net::Reach::Loopback));
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(connection_caps(limits)),
         memory: match limits.memory {
@@ -117,6 +123,7 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
             None => memory_connection_limits::Behaviour::with_max_percentage(0.9),
         },
         link: link::Behaviour::new(own, shared.clone()),
+        probe: probes.then(|| Probe::new(own)).into(),
         ping: ping::Behaviour::new(
             ping::Config::new()
                 .with_interval(Duration::from_secs(15))
@@ -137,7 +144,7 @@ pub async fn spawn(mut config: NetConfig) -> Result<Net, NetError> {
     }
     let manager = LinkManager::new(node, config.second_dial_ms, limits.high_water, config.seed);
     let links = Links(shared.clone());
-    let task = Task::new(swarm, names, manager, shared, outgoing);
+    let task = Task::new(swarm, names, manager, shared, outgoing, config.keys);
     let task = tokio::spawn(task.run(incoming, config.bootstrap));
     Ok(Net {
         links,
@@ -153,8 +160,9 @@ fn connection_caps(limits: &Limits) -> ConnectionLimits {
         .with_max_pending_outgoing(Some(64))
         .with_max_established(Some(limits.connections))
         .with_max_established_incoming(Some(limits.inbound))
-        // Two nodes that dial each other at once have two for a moment; a third would be somebody's mistake.
-        .with_max_established_per_peer(Some(2))
+        // Two nodes that dial each other at once have two for a moment, and one that tries whether the other can be dialled makes
+        // a third; a fourth would be somebody's mistake.
+        .with_max_established_per_peer(Some(3))
 }
 
 #[doc = include_str!("net/SPEC.md")]

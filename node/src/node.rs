@@ -1,5 +1,9 @@
 //! A running node: everything put together on a data directory, real sockets and a real clock.
 
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+
 use libp2p::Multiaddr;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -8,8 +12,10 @@ use storage::vault::Vault;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::bootstrap::{self, BootstrapList};
 use crate::config::NodeConfig;
 use crate::core::identity::Identity;
+use crate::core::start::{Known, subnet};
 use crate::core::{Core, CoreConfig};
 use crate::datadir::{self, DataDir, PEER_FILE};
 use crate::disk::Disk;
@@ -18,9 +24,11 @@ use crate::driver::peelers::{self, Peelers};
 use crate::env::{self, Clock};
 use crate::error::{Error, ErrorKind};
 use crate::handle::NodeHandle;
-use crate::net::{self, NetConfig, Tap};
+use crate::net::{self, KeyWatch, NetConfig, Tap};
 use crate::view::Event;
 
+/// Peers of the last life dialled before those named: half of the dials at a time, so that none of them can hold up the others.
+const REMEMBERED_FIRST: usize = 8;
 /// Requests that may wait for the driver.
 const REQUESTS: usize = 256;
 /// Events a slow listener may be behind.
@@ -33,14 +41,16 @@ const QUOTA: u64 = 256 << 20;
 pub struct Node {
     /// The way in.
     pub handle: NodeHandle,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Error>>,
 }
 
-/// What tests may add to a node: they see every packet on its links.
+/// What tests may add to a node: they see every packet on its links and every key it looks up.
 #[derive(Debug, Default)]
 pub struct Hooks {
     /// A copy of every frame written and read.
     pub tap: Option<Tap>,
+    /// The key of every record looked up and served.
+    pub keys: Option<KeyWatch>,
 }
 
 impl Node {
@@ -71,10 +81,14 @@ impl Node {
         let mut net_config =
             NetConfig::new(*identity.node_secret(), network.0, env::monotonic_millis());
         net_config.listen = addresses(&config.listen)?;
-        net_config.bootstrap = addresses(&config.bootstrap)?;
+        let mut named = addresses(&config.bootstrap)?;
+        if let Some((file, key)) = &config.bootstrap_list {
+            named.extend(listed(file, key, &network.0, clock.now().as_millis())?);
+        }
         net_config.quic = config.quic;
         net_config.second_dial_ms = (params.epoch_ms / 20).clamp(500, 3_000);
         net_config.tap = hooks.tap;
+        net_config.keys = hooks.keys;
         rng.fill_bytes(&mut net_config.seed);
 
         let (rates, weight) = config.profile.shape(&params);
@@ -95,7 +109,9 @@ impl Node {
             )
         })?;
         let now = clock.now();
-        let core = Core::open(core_config, identity, backend, vault, stored, now, rng)?;
+        let mut core = Core::open(core_config, identity, backend, vault, stored, now, rng)?;
+        net_config.bootstrap = first_dials(remembered(core.remembered_peers()?), named);
+        core.set_start_subnets(subnets(&net_config.bootstrap));
         // Sockets last: a node that can't read its store never shows up in the mesh.
         let net = net::spawn(net_config).await.map_err(|cause| {
             Error::new(
@@ -109,9 +125,10 @@ impl Node {
         let handle = NodeHandle::new(requests, events.clone());
         let driver = Driver::new(core, clock, net, peelers, disk, (incoming, events), peer_id);
         let task = tokio::spawn(async move {
-            driver.run().await;
+            let ended = driver.run().await;
             // The directory stays locked until the last write is done.
             drop(dir);
+            ended
         });
         Ok(Self { handle, task })
     }
@@ -138,7 +155,7 @@ impl Node {
                 "report this as a bug",
             )
             .with_source(cause)
-        })
+        })?
     }
 }
 
@@ -183,6 +200,56 @@ fn identity(
     Ok(identity)
 }
 
+/// The peers of a signed list.
+fn listed(
+    file: &Path,
+    key: &[u8; 32],
+    network: &[u8; 32],
+    now: u64,
+) -> Result<Vec<Multiaddr>, Error> {
+    let unreadable = |cause: std::io::Error| {
+        Error::new(
+            ErrorKind::Network,
+            format!("can't read {}: {cause}", file.display()),
+            "name the file of a signed list with --bootstrap-list, or leave it out",
+        )
+    };
+    // A file of any length may be named; no more of it is read than a list can have.
+    let most = u64::try_from(bootstrap::MAX_LEN).unwrap_or(u64::MAX) + 1;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|open| open.take(most).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    Ok(BootstrapList::verify(&bytes, network, key, now)?.peers)
+}
+
+/// One address of each peer of the last life, with its name.
+fn remembered(peers: Vec<Known>) -> Vec<Multiaddr> {
+    let named = peers.into_iter().filter_map(|(id, addresses)| {
+        let address = Multiaddr::try_from(addresses.into_iter().next()?).ok()?;
+        address.with_p2p(dht::net::peer_id(&id.0)?).ok()
+    });
+    named.collect()
+}
+
+/// In which order to dial: some peers of the last life, who were there a moment ago as a rule; those named; the others of the last life.
+fn first_dials(mut remembered: Vec<Multiaddr>, named: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let later = remembered.split_off(remembered.len().min(REMEMBERED_FIRST));
+    let mut all = remembered;
+    for address in named.into_iter().chain(later) {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
+/// In how many subnets they lie.
+fn subnets(addresses: &[Multiaddr]) -> usize {
+    let tags = addresses.iter().filter_map(|one| subnet(&one.to_vec()));
+    tags.collect::<BTreeSet<_>>().len()
+}
+
 fn addresses(texts: &[String]) -> Result<Vec<Multiaddr>, Error> {
     texts
         .iter()
@@ -211,4 +278,64 @@ fn peer_id(identity: &Identity) -> Result<String, Error> {
     Ok(libp2p::identity::PublicKey::from(public)
         .to_peer_id()
         .to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_last_life_goes_first_and_holds_up_nobody() {
+        let address = |n: u8| -> Multiaddr { format!("/ip4/9.{n}.0.1/tcp/7400").parse().unwrap() };
+        let remembered: Vec<_> = (0..20).map(address).collect();
+        let named = vec![address(3), address(100), address(15)];
+        let all = first_dials(remembered.clone(), named);
+        assert_eq!(all[..8], remembered[..8]);
+        assert_eq!(all[8..10], [address(100), address(15)]);
+        assert_eq!((all.len(), subnets(&all)), (21, 21));
+        assert_eq!(first_dials(Vec::new(), vec![address(1)]), [address(1)]);
+        assert_eq!(
+            subnets(
+                &[
+                    "/ip4/9.1.0.1/tcp/1",
+                    "/ip4/9.1.7.7/tcp/1",
+                    "/dns4/a.b/tcp/1"
+                ]
+                .map(|one| one.parse().unwrap())
+            ),
+            1
+        );
+    }
+
+    #[test]
+    fn a_list_is_read_from_its_file_and_no_further_than_its_length() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let file = dir.path().join("list");
+        let key = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+        let public = key.verifying_key().to_bytes();
+        let peer = dht::net::peer_id(&public).unwrap();
+        let address: Multiaddr = "/ip4/9.9.9.9/tcp/7400".parse().unwrap();
+        let list = BootstrapList {
+            from: 0,
+            until: 9,
+            peers: vec![address.with_p2p(peer).unwrap()],
+        };
+        assert!(
+            listed(&file, &public, &[1; 32], 5)
+                .unwrap_err()
+                .message()
+                .contains("can't read")
+        );
+        std::fs::write(&file, list.sign(&[1; 32], &key).unwrap()).unwrap();
+        assert_eq!(listed(&file, &public, &[1; 32], 5).unwrap(), list.peers);
+        assert!(listed(&file, &public, &[1; 32], 9).is_err());
+        std::fs::write(&file, vec![1; bootstrap::MAX_LEN * 2]).unwrap();
+        assert!(
+            listed(&file, &public, &[1; 32], 5)
+                .unwrap_err()
+                .message()
+                .contains("is not one")
+        );
+    }
 }

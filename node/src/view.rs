@@ -5,6 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+mod mesh;
+
+pub use mesh::{
+    AlarmState, AlarmView, Degraded, DutyView, LinkView, PeersView, PkiView, WeightView,
+};
+
 /// A message's life, in order. `Failed` and `Expired` are final, so is `Read`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -127,10 +133,27 @@ pub struct NodeView {
     pub on_duty: usize,
     /// Links that are up.
     pub links: usize,
+    /// Neighbours have found that nobody can dial this node: it takes part as a leaf, by connections of its own.
+    pub behind_nat: bool,
     /// The profile's name.
     pub profile: String,
     /// Network name.
     pub network: String,
+    /// The directory, in detail.
+    #[serde(default)]
+    pub pki: PkiView,
+    /// Whether this node mixes now.
+    #[serde(default)]
+    pub duty: DutyView,
+    /// What it counts for.
+    #[serde(default)]
+    pub weight: WeightView,
+    /// What is amiss though messages flow: `pki_degraded`, `split_view`, `few_bootstrap(2/5)`.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Alarms the user has not seen.
+    #[serde(default)]
+    pub alarms: usize,
 }
 
 /// Packet counts since start. `real` and `cover` are this node's own sending; a relay can't tell.
@@ -150,6 +173,9 @@ pub struct CounterView {
     pub held: (u64, u64),
     /// Mean number of packets waiting in the pool.
     pub pool: f64,
+    /// Counts of the directory: epochs certified and degraded, comparisons with contacts.
+    #[serde(default)]
+    pub pki: std::collections::BTreeMap<String, u64>,
 }
 
 /// What happens, as it happens.
@@ -188,5 +214,13 @@ pub enum Event {
         root: String,
         /// Its size.
         nodes: usize,
+        /// Why it carries no certificate, if it doesn't.
+        #[serde(default)]
+        degraded: Option<Degraded>,
+    },
+    /// A contact's node, or someone who feeds ours, has another certified directory.
+    Alarm {
+        /// What is known of it.
+        alarm: AlarmView,
     },
 }

@@ -266,12 +266,12 @@ fn garbage_on_a_link_is_dropped_and_counted() {
         vec![0; hostile::FRAME],
         noise[..hostile::FRAME / 2].to_vec(),
     ];
-    let network = NetworkParams::local().id();
+    let packet = hostile::protocol(&NetworkParams::local().id().0, "packet/1");
     let runtime = child::runtime();
     // Each from a peer of its own: a second stream of the same peer would replace the first.
     let peers: Vec<_> = blurts
         .into_iter()
-        .map(|bytes| runtime.block_on(hostile::blurt(&to, &network.0, vec![bytes])))
+        .map(|bytes| runtime.block_on(hostile::blurt(&to, &packet, vec![bytes])))
         .collect();
     until("all is counted", SHORT, || {
         // The peers' connections live on this runtime.

@@ -217,8 +217,9 @@ impl Mesh {
         let noise: Vec<u8> = (0..hostile::FRAME * 10 + 7)
             .map(|i| (i * 131 % 251) as u8)
             .collect();
+        let protocol = hostile::protocol(&params.id().0, "packet/1");
         let runtime = child::runtime();
-        let peer = runtime.block_on(hostile::blurt(&to, &params.id().0, vec![noise]));
+        let peer = runtime.block_on(hostile::blurt(&to, &protocol, vec![noise]));
         until("the half frame is counted", PATIENCE, || {
             (self.homes[index].dropped("truncated") > 0).then_some(())
         });

@@ -1,6 +1,6 @@
 //! The nodes that are looked at, and everything written down while they run: frames on links, keys on disks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use node::Node;
 use node::config::{NetworkChoice, NodeConfig, Profile};
 use node::env::Clock;
 use node::handle::{NodeHandle, SendRequest};
-use node::net::{Tap, TapFrame};
+use node::net::{KeyWatch, Tap, TapFrame};
 use node::node::Hooks;
 use node::view::MessageState;
 use storage::vault::Vault;
@@ -42,6 +42,16 @@ pub(crate) struct Mesh {
     clock: Clock,
     tasks: Vec<JoinHandle<()>>,
     keys: Arc<Mutex<BTreeMap<(usize, u32), EpochKey>>>,
+    lookups: Arc<Mutex<Lookups>>,
+}
+
+/// Kademlia keys, as those who are asked and those who look at links without encryption would see them.
+#[derive(Debug, Default)]
+pub(crate) struct Lookups {
+    /// Keys looked up, with the node that did.
+    pub(crate) asked: Vec<(usize, [u8; 32])>,
+    /// Keys that somebody serves.
+    pub(crate) served: BTreeSet<[u8; 32]>,
 }
 
 /// The demo's network with a slow class no slower than the fast one: cover travels in both, and a
@@ -78,6 +88,7 @@ impl Mesh {
             clock,
             tasks: vec![noting],
             keys: Arc::default(),
+            lookups: Arc::default(),
         };
         let watching = tokio::spawn(watch_keys(
             (0..profiles.len())
@@ -104,8 +115,18 @@ impl Mesh {
             .take(BOOTSTRAPS)
             .cloned()
             .collect();
+        let (number, lookups) = (self.nodes.len(), Arc::clone(&self.lookups));
+        let watch = move |key: &[u8; 32], asked: bool| {
+            let mut lookups = lookups.lock().unwrap();
+            if asked {
+                lookups.asked.push((number, *key));
+            } else {
+                lookups.served.insert(*key);
+            }
+        };
         let hooks = Hooks {
             tap: Some(self.tap.clone()),
+            keys: Some(KeyWatch::new(watch)),
         };
         let node = Node::start_with(config, hooks).await.unwrap();
         let view = loop {
@@ -244,6 +265,7 @@ impl Mesh {
             },
             span_ms,
             params: self.params,
+            lookups: std::mem::take(&mut *self.lookups.lock().unwrap()),
             root: self.root,
         }
     }
@@ -262,6 +284,7 @@ pub(crate) struct Observed {
     pub(crate) params: NetworkParams,
     /// When it all happened, Unix ms.
     pub(crate) span_ms: (u64, u64),
+    pub(crate) lookups: Lookups,
     root: tempfile::TempDir,
 }
 

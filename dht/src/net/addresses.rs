@@ -12,11 +12,22 @@ use libp2p::{Multiaddr, PeerId};
 /// Addresses kept per peer.
 pub(super) const PER_PEER: usize = 8;
 
+/// From how far away an address can be dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
+pub enum Reach {
+    /// From this machine.
     Loopback,
+    /// From this building: private, link-local and carrier-grade NAT ranges.
     Private,
+    /// From anywhere.
     Global,
+}
+
+/// The reach of an address that begins with an IP address; `None` for others, and for those that nobody can dial.
+pub fn reach_of(address: &Multiaddr) -> Option<Reach> {
+    ip(address)
+        .filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
+        .map(reach)
 }
 
 /// The usable ones, at most [`PER_PEER`], without `/p2p`.

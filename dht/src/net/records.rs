@@ -19,8 +19,10 @@ use super::{Names, Output, OverlayCounters, addresses};
 
 /// The largest record, in bytes: with its envelope it fits Kademlia's 16 KiB message.
 pub const MAX_RECORD: usize = 14 * 1_024;
-/// Records served at most; the one that expires first makes room.
+/// Records served at most, and bytes of them; those that expire first make room.
 pub const SERVED_CAP: usize = 1_024;
+/// See [`SERVED_CAP`].
+pub const SERVED_BYTES: usize = 8 << 20;
 
 /// Nodes that serve a key.
 const NEAREST: usize = 20;
@@ -110,8 +112,15 @@ pub(super) struct Records {
     own: kad::KBucketKey<PeerId>,
     running: Vec<(QueryId, Lookup)>,
     waiting: VecDeque<Waiting>,
-    /// Key to expiry.
-    served: BTreeMap<[u8; 32], u64>,
+    served: BTreeMap<[u8; 32], Served>,
+    /// Their bytes.
+    bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Served {
+    until: u64,
+    len: usize,
 }
 
 impl Records {
@@ -121,11 +130,16 @@ impl Records {
             running: Vec::new(),
             waiting: VecDeque::new(),
             served: BTreeMap::new(),
+            bytes: 0,
         }
     }
 
     pub(super) fn served(&self) -> usize {
         self.served.len()
+    }
+
+    pub(super) fn served_bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn lookup(
@@ -270,16 +284,15 @@ impl Records {
             self.unserve(kad, &key);
             return;
         }
-        if !self.served.contains_key(&key) && self.served.len() >= SERVED_CAP {
+        self.unserve(kad, &key);
+        let len = value.len();
+        while self.served.len() >= SERVED_CAP || self.bytes + len > SERVED_BYTES {
+            let first = self.served.iter().min_by_key(|(_, one)| one.until);
+            let Some(first) = first.map(|(key, _)| *key) else {
+                break;
+            };
             counters.serve_skipped += 1;
-            if let Some(first) = self
-                .served
-                .iter()
-                .min_by_key(|(_, until)| **until)
-                .map(|(key, _)| *key)
-            {
-                self.unserve(kad, &first);
-            }
+            self.unserve(kad, &first);
         }
         let record = Record {
             key: kad::RecordKey::new(&key),
@@ -288,7 +301,9 @@ impl Records {
             expires: None,
         };
         if kad.store_mut().put(record).is_ok() {
-            self.served.insert(key, now.saturating_add(ttl_ms));
+            let until = now.saturating_add(ttl_ms);
+            self.served.insert(key, Served { until, len });
+            self.bytes += len;
         } else {
             counters.serve_skipped += 1;
         }
@@ -306,7 +321,8 @@ impl Records {
     }
 
     pub(super) fn unserve(&mut self, kad: &mut Behaviour, key: &[u8; 32]) {
-        if self.served.remove(key).is_some() {
+        if let Some(gone) = self.served.remove(key) {
+            self.bytes -= gone.len;
             kad.store_mut().remove(&kad::RecordKey::new(key));
         }
     }
@@ -314,7 +330,7 @@ impl Records {
     pub(super) fn poll_timeout(&self) -> Option<u64> {
         let waiting = self.waiting.front().map(|w| w.until);
         // At most SERVED_CAP entries, looked through only when the caller's timer is set again.
-        let served = self.served.values().min().copied();
+        let served = self.served.values().map(|one| one.until).min();
         [waiting, served].into_iter().flatten().min()
     }
 
@@ -327,7 +343,7 @@ impl Records {
         let expired: Vec<[u8; 32]> = self
             .served
             .iter()
-            .filter(|(_, until)| **until <= now)
+            .filter(|(_, one)| one.until <= now)
             .map(|(key, _)| *key)
             .collect();
         for key in &expired {

@@ -106,6 +106,45 @@ fn at_the_cap_the_first_to_expire_makes_room() {
 }
 
 #[test]
+fn at_the_cap_of_bytes_the_first_to_expire_make_room() {
+    let (mut overlay, mut behaviour) = parts();
+    let key = |i: usize| *blake3::hash(&i.to_le_bytes()).as_bytes();
+    let fit = SERVED_BYTES / MAX_RECORD;
+    for i in 0..fit {
+        overlay.serve(&mut behaviour, 0, key(i), vec![0; MAX_RECORD], i as u64 + 1);
+    }
+    assert_eq!(
+        (overlay.served(), overlay.served_bytes()),
+        (fit, fit * MAX_RECORD)
+    );
+    // The same record again is no more than the record.
+    overlay.serve(
+        &mut behaviour,
+        0,
+        key(fit - 1),
+        vec![0; MAX_RECORD],
+        fit as u64,
+    );
+    assert_eq!(
+        (overlay.served(), overlay.counters().serve_skipped),
+        (fit, 0)
+    );
+    overlay.serve(&mut behaviour, 0, key(fit), vec![0; MAX_RECORD], 1_000);
+    assert_eq!(
+        (overlay.served(), overlay.counters().serve_skipped),
+        (fit, 1)
+    );
+    assert!(overlay.served_bytes() <= SERVED_BYTES);
+    assert_eq!(
+        overlay.poll_timeout(),
+        Some(2),
+        "the first to expire is gone"
+    );
+    overlay.handle_timeout(&mut behaviour, 1_000);
+    assert_eq!((overlay.served(), overlay.served_bytes()), (0, 0));
+}
+
+#[test]
 fn lookups_wait_for_a_peer_and_end_at_the_cap_and_in_time() {
     let (mut overlay, mut behaviour) = parts();
     for i in 0..300u16 {

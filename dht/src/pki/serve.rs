@@ -6,7 +6,9 @@ use super::store::Store;
 use crate::{
     certificate::Certificate,
     directory::Directory,
-    page::{Head, Page, PageKind, bans_key, candidates_key, certificate_key, page_count},
+    page::{
+        Head, Page, PageKind, bans_key, candidates_key, certificate_key, for_newcomers, page_count,
+    },
 };
 use mix::time::{Moment, Span};
 use std::{
@@ -48,6 +50,8 @@ struct Job {
     /// Its certificate, if it has one.
     certificate: Option<Arc<Certificate>>,
     next: u32,
+    /// What those who come later need of it; filled once the rest is out.
+    newcomers: Option<VecDeque<([u8; 32], Vec<u8>)>>,
 }
 
 impl Job {
@@ -107,6 +111,7 @@ impl Serve {
                             directory,
                             certificate,
                             next: 0,
+                            newcomers: None,
                         });
                     }
                     (root, len)
@@ -140,6 +145,13 @@ impl Serve {
             Page::of(&job.directory, kind, step % pages.max(1)).filter(|_| step < 2 * pages)
         {
             return Some((page.key(), page.encode()));
+        }
+        if job.certificate.is_some() {
+            let left = (job.newcomers).get_or_insert_with(|| for_newcomers(&job.directory).into());
+            if let Some(value) = left.pop_front() {
+                job.next = step;
+                return Some(value);
+            }
         }
         let behind = step - 2 * pages;
         let last = (behind..END).find_map(|step| Some((step, job.last(step)?)));

@@ -5,6 +5,7 @@
 
 use super::Caps;
 use crate::{
+    admission::{self, Challenge},
     bans::Offence,
     beat::{BEAT_LEN, Beat},
     checks::Memo,
@@ -201,17 +202,52 @@ impl Store {
         if outcome != Outcome::New {
             return outcome;
         }
+        // Cheapest first: one hash shows the effort, the puzzle behind it takes longer than the signature.
+        if !self.shows_effort(&descriptor) {
+            return Outcome::Dropped(DropReason::Admission);
+        }
         counters.verified += 1;
         let descriptor = match self.memo.descriptor(&self.network, descriptor) {
             Ok(descriptor) => descriptor,
             Err(reason) => return Outcome::Dropped(reason),
         };
+        if let Err(reason) = self.admits(&descriptor) {
+            return Outcome::Dropped(reason);
+        }
         let outcome = self.keep(short, descriptor);
         if outcome == Outcome::New {
             counters.descriptors += 1;
             self.resolve(now, &short, counters);
         }
         outcome
+    }
+
+    fn challenge(&self, descriptor: &Descriptor) -> Option<Challenge> {
+        let from = Moment::from_millis(descriptor.fields().valid_from);
+        admission::asked(&self.params, &self.network, &descriptor.id(), from)
+    }
+
+    fn shows_effort(&self, descriptor: &Descriptor) -> bool {
+        let (proof, effort) = (&descriptor.fields().admission, self.params.pow_effort);
+        self.challenge(descriptor)
+            .is_none_or(|challenge| challenge.has_effort(proof, effort))
+    }
+
+    /// Whether a descriptor has the work that the network asks for. That of its term was checked if the same proof is held already.
+    pub(super) fn admits(&self, descriptor: &Descriptor) -> Result<(), DropReason> {
+        let Some(challenge) = self.challenge(descriptor) else {
+            return Ok(());
+        };
+        let proof = &descriptor.fields().admission;
+        let held = self.known.get(&short_id(&self.network, &descriptor.id()));
+        let checked = held.is_some_and(|known| {
+            known.descriptor.fields().admission == *proof
+                && self.challenge(&known.descriptor) == Some(challenge)
+        });
+        if checked {
+            return Ok(());
+        }
+        challenge.check(proof, self.params.pow_effort)
     }
 
     /// Our own, verified by the caller; not limited by churn.

@@ -68,6 +68,20 @@ impl<'a> Message<'a> {
         parse(bytes).ok_or(DropReason::Malformed)
     }
 
+    /// Its one encoding: what [`decode`](Self::decode) read.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Builder::new(self.salt);
+        self.ranges.iter().for_each(|range| out.put(range));
+        out.wants.extend(&self.wants);
+        for item in &self.items {
+            out.items
+                .extend_from_slice(&(item.len() as u16).to_le_bytes());
+            out.items.extend_from_slice(item);
+            out.item_count += 1;
+        }
+        out.finish()
+    }
+
     /// The items that came with it.
     pub fn items(&self) -> &[&'a [u8]] {
         &self.items
@@ -247,6 +261,11 @@ impl Builder {
         if self.slots() == 0 || self.room() < range.len() {
             return false;
         }
+        self.put(range);
+        true
+    }
+
+    fn put(&mut self, range: &Range) {
         let kind = match &range.what {
             What::Fingerprint(_) => FINGERPRINT,
             What::List(_) => LIST,
@@ -269,7 +288,6 @@ impl Builder {
         }
         self.range_count += 1;
         self.behind = range.until.unwrap_or([0xff; 16]);
-        true
     }
 
     /// Asks for a key; `false` if there is no room.

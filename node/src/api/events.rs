@@ -64,5 +64,6 @@ fn name(event: &Event) -> &'static str {
         Event::Inbox { .. } => "inbox",
         Event::Contact { .. } => "contact",
         Event::Epoch { .. } => "epoch",
+        Event::Alarm { .. } => "alarm",
     }
 }

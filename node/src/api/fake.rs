@@ -8,8 +8,8 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::handle::{NodeHandle, Request, RequestError, RequestErrorKind, SendRequest};
 use crate::view::{
-    AddressView, ContactView, CounterView, Event, InboxView, MessageState, MessageView, NodeView,
-    Step,
+    AddressView, AlarmView, ContactView, CounterView, Event, InboxView, MessageState, MessageView,
+    NodeView, PeersView, Step,
 };
 
 /// The fake node's state, and its event stream.
@@ -22,6 +22,8 @@ pub(crate) struct Fake {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) node: NodeView,
+    pub(crate) peers: PeersView,
+    pub(crate) alarms: Vec<AlarmView>,
     pub(crate) contacts: Vec<ContactView>,
     pub(crate) messages: BTreeMap<String, MessageView>,
     pub(crate) sent: Vec<SendRequest>,
@@ -145,6 +147,13 @@ pub(crate) fn contact(name: &str) -> ContactView {
 fn answer(state: &mut State, request: Request) {
     match request {
         Request::Node(answer) => drop(answer.send(Ok(state.node.clone()))),
+        Request::Peers(answer) => drop(answer.send(Ok(state.peers.clone()))),
+        Request::Alarms(answer) => drop(answer.send(Ok(state.alarms.clone()))),
+        Request::AlarmSeen(id, answer) => {
+            let found = state.alarms.iter_mut().find(|alarm| alarm.id == id);
+            let seen = found.map(|alarm| alarm.seen = true);
+            drop(answer.send(seen.ok_or_else(|| unknown(&id))));
+        }
         Request::Counters(answer) => drop(answer.send(Ok(CounterView {
             real: 3,
             cover: 40,

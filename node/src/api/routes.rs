@@ -19,7 +19,8 @@ use super::types::{Accepted, Encoding, NewAddress, NewContact, NewMessage, Ready
 use super::{MAX_PAGE, MAX_PAGE_BYTES, MAX_WAIT, Shared, closed};
 use crate::handle::{MAX_MESSAGE, SendRequest};
 use crate::view::{
-    AddressView, ContactView, CounterView, Event, InboxView, MessageState, MessageView, NodeView,
+    AddressView, AlarmView, ContactView, CounterView, Event, InboxView, MessageState, MessageView,
+    NodeView, PeersView,
 };
 
 type Answer<T> = Result<T, Problem>;
@@ -37,6 +38,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Answer<Out<Ready>> {
         Ok(Out(Ready {
             ready: true,
             reasons: node.reasons,
+            warnings: node.warnings,
         }))
     } else {
         Err(Problem::not_ready(node.reasons))
@@ -49,6 +51,23 @@ pub(super) async fn node(State(shared): State<Shared>) -> Answer<Out<NodeView>> 
 
 pub(super) async fn counters(State(shared): State<Shared>) -> Answer<Out<CounterView>> {
     Ok(Out(shared.node.counters().await?))
+}
+
+pub(super) async fn peers(State(shared): State<Shared>) -> Answer<Out<PeersView>> {
+    Ok(Out(shared.node.peers().await?))
+}
+
+pub(super) async fn alarms(State(shared): State<Shared>) -> Answer<Out<Vec<AlarmView>>> {
+    Ok(Out(shared.node.alarms().await?))
+}
+
+pub(super) async fn alarm_seen(
+    State(shared): State<Shared>,
+    Segment(id): Segment,
+    Json(_): Json<Nothing>,
+) -> Answer<StatusCode> {
+    shared.node.alarm_seen(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn addresses(State(shared): State<Shared>) -> Answer<Out<Vec<AddressView>>> {

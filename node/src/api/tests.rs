@@ -142,7 +142,7 @@ async fn the_plain_reads_answer() {
     assert_eq!(bench.get("/health").await.json()["ok"], true);
     assert_eq!(
         bench.get("/ready").await.json(),
-        json!({ "ready": true, "reasons": [] })
+        json!({ "ready": true, "reasons": [], "warnings": [] })
     );
     assert_eq!(bench.get("/node").await.json()["epoch"], 7);
     assert_eq!(bench.get("/counters").await.json()["cover"], 40);

@@ -91,4 +91,7 @@ pub struct Ready {
     pub ready: bool,
     /// Empty here.
     pub reasons: Vec<String>,
+    /// What is amiss though messages flow, `pki_degraded` for one.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }

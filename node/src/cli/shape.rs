@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::config::NodeConfig;
-use crate::view::{InboxView, MessageState, MessageView, NodeView, Step};
+use crate::view::{
+    AlarmView, DutyView, InboxView, MessageState, MessageView, NodeView, PkiView, Step, WeightView,
+};
 
 /// `address`.
 #[derive(Serialize)]
@@ -70,7 +72,32 @@ pub(super) struct Status<'a> {
     degraded: bool,
     nodes: usize,
     on_duty: usize,
+    behind_nat: bool,
     profile: &'a str,
+    pki: &'a PkiView,
+    duty: &'a DutyView,
+    weight: &'a WeightView,
+    warnings: &'a [String],
+    alarms: usize,
+}
+
+/// One of `alarms`: the view with what a person is told.
+#[derive(Serialize)]
+pub(super) struct Alarm<'a> {
+    #[serde(flatten)]
+    view: &'a AlarmView,
+    what: String,
+    advice: String,
+}
+
+impl<'a> From<&'a AlarmView> for Alarm<'a> {
+    fn from(view: &'a AlarmView) -> Self {
+        Self {
+            view,
+            what: view.what(),
+            advice: view.advice(),
+        }
+    }
 }
 
 /// The first line of `up`.
@@ -152,7 +179,13 @@ impl<'a> From<&'a NodeView> for Status<'a> {
             degraded: node.degraded,
             nodes: node.nodes,
             on_duty: node.on_duty,
+            behind_nat: node.behind_nat,
             profile: &node.profile,
+            pki: &node.pki,
+            duty: &node.duty,
+            weight: &node.weight,
+            warnings: &node.warnings,
+            alarms: node.alarms,
         }
     }
 }

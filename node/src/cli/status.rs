@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::mesh;
 use super::print::Out;
 use super::shape::{Checked, Settings, Status};
 use crate::client::Client;
@@ -21,11 +22,6 @@ pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> 
     } else {
         format!("no: {}", node.reasons.join(", "))
     };
-    let view = if node.certified {
-        "certified"
-    } else {
-        "not certified: a union of what gossip brought"
-    };
     let lines = [
         ("ready", ready),
         ("network", node.network),
@@ -39,12 +35,28 @@ pub(super) async fn status(client: &Client, out: &mut Out) -> Result<u8, Error> 
                 node.listen.join("\n           ")
             },
         ),
+        (
+            "reached",
+            if node.behind_nat {
+                "by nobody: behind a NAT, a leaf until that changes".to_owned()
+            } else {
+                "by others".to_owned()
+            },
+        ),
         ("epoch", node.epoch.to_string()),
         ("nodes", format!("{}, {} on duty", node.nodes, node.on_duty)),
-        ("directory", format!("{} ({view})", node.root)),
+        ("directory", node.pki.words()),
+        ("root", node.root),
+        ("certified", mesh::certificate(&node.pki)),
+        ("banned", node.pki.banned.to_string()),
+        ("duty", mesh::duty(&node.duty)),
+        ("weight", node.weight.words()),
     ];
     for (name, value) in lines {
         out.line(&format!("{name:<9}  {value}"))?;
+    }
+    for warning in &node.warnings {
+        out.line(&format!("{:<9}  {}", "warning", mesh::warned(warning)))?;
     }
     Ok(0)
 }

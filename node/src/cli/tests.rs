@@ -9,7 +9,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::api::{self, Server, fake};
-use crate::view::{ContactView, Event};
+use crate::view::{
+    AlarmState, AlarmView, ContactView, Degraded, DutyView, Event, LinkView, PeersView, PkiView,
+    WeightView,
+};
 
 /// A writer whose content can be read afterwards, or a pipe that nobody reads.
 #[derive(Clone, Default)]
@@ -445,8 +448,15 @@ async fn the_status_has_its_shape() {
     let bench = Bench::new();
     let expected = json!({
         "peer_id": "12D3KooWfake", "listen": ["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWfake"], "ready": true, "reasons": [],
-        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8,
+        "epoch": 7, "root": "ab".repeat(32), "certified": false, "degraded": true, "nodes": 8, "on_duty": 8, "behind_nat": false,
         "profile": "balanced",
+        "pki": {
+            "epoch": 0, "root": "", "certified": false, "degraded": null, "certificate": null, "committee": 0, "quorum": 0,
+            "votes": 0, "nodes": 0, "banned": 0,
+        },
+        "duty": { "on_duty": false, "until": 0, "flock": 0 },
+        "weight": { "declared": 0, "granted": null, "age": null, "mixes_from": 0, "full_from": 0, "holds": false },
+        "warnings": [], "alarms": 0,
     });
     assert_eq!(bench.run(&["status", "--json"]).await.json(), expected);
     {
@@ -463,6 +473,127 @@ async fn the_status_has_its_shape() {
         "{}",
         shown.stdout
     );
+}
+
+#[tokio::test]
+async fn the_mesh_is_told_in_words() {
+    let bench = Bench::new();
+    let pki = PkiView {
+        epoch: 7,
+        root: "ab".repeat(32),
+        degraded: Some(Degraded::Uncertified),
+        committee: 5,
+        quorum: 4,
+        votes: 3,
+        nodes: 8,
+        ..PkiView::default()
+    };
+    let peers = PeersView {
+        pki: pki.clone(),
+        duty: DutyView {
+            on_duty: true,
+            until: 3_723_000,
+            flock: 8,
+        },
+        weight: WeightView {
+            declared: 4,
+            granted: Some(1),
+            age: Some(3),
+            mixes_from: 2,
+            full_from: 12,
+            holds: false,
+        },
+        links: vec![LinkView {
+            node: "0011223344556677".to_owned(),
+            weight: Some(4),
+            age: Some(15),
+            on_duty: true,
+            holds: true,
+        }],
+        warnings: vec!["pki_degraded".to_owned()],
+    };
+    bench.fake.state.lock().unwrap().peers = peers.clone();
+    let shown = bench.run(&["peers"]).await;
+    for part in [
+        "root         abababababababab\n",
+        "directory    degraded: 3 of 5 witnesses signed, 4 are needed; it is what gossip brought\n",
+        "certificate  none\n",
+        "duty         on duty until 01:02:03 UTC, one of 8\n",
+        "own weight   1 of 4: 3 certified epochs old; it counts in full from 12\n",
+        "warning      pki_degraded: nobody vouches",
+        "links        1 up\n",
+        "0011223344556677  4       15   yes      yes\n",
+    ] {
+        assert!(shown.stdout.contains(part), "{part} in\n{}", shown.stdout);
+    }
+    let json = bench.run(&["peers", "--json"]).await.json();
+    assert_eq!(json["pki"]["degraded"], "uncertified");
+    assert_eq!(json["links"][0]["age"], 15);
+    {
+        let mut state = bench.fake.state.lock().unwrap();
+        state.node.pki = PkiView {
+            certified: true,
+            degraded: None,
+            certificate: Some("cd".repeat(32)),
+            votes: 5,
+            ..pki
+        };
+        state.node.weight = peers.weight;
+        state.node.warnings = vec!["split_view".to_owned()];
+    }
+    let status = bench.run(&["status"]).await.stdout;
+    for part in [
+        "directory  certified: 5 of 5 witnesses signed, 4 are enough\n",
+        "certified  cdcdcdcdcdcdcdcd\n",
+        "weight     1 of 4",
+        "warning    split_view: a contact's node knows another mesh; see `murmur alarms`\n",
+    ] {
+        assert!(status.contains(part), "{part} in\n{status}");
+    }
+}
+
+#[tokio::test]
+async fn alarms_say_with_whom_what_it_means_and_what_to_do() {
+    let bench = Bench::new();
+    assert!(bench.run(&["alarms"]).await.stdout.starts_with("no alarm"));
+    let alarm = AlarmView {
+        id: "0a0b0c0d-7".to_owned(),
+        with: Some("bob\u{1b}".to_owned()),
+        epoch: 7,
+        raised_at: 1_000,
+        state: AlarmState::Proven,
+        own_root: "ab".repeat(32),
+        their_root: Some("cd".repeat(32)),
+        own_certificate: Some("01".repeat(9)),
+        their_certificate: Some("02".repeat(9)),
+        double_signers: 3,
+        seen: false,
+    };
+    bench.fake.state.lock().unwrap().alarms = vec![alarm];
+    let shown = bench.run(&["alarms"]).await.stdout;
+    for part in [
+        "0a0b0c0d-7\n",
+        "epoch 7",
+        "3 witnesses signed both",
+        "here:  root abababababababab\n",
+        "there: root cdcdcdcdcdcdcdcd\n",
+        "over another channel",
+    ] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'));
+    let json = bench.run(&["alarms", "--json"]).await.json();
+    assert_eq!(json[0]["their_certificate"], "02".repeat(9));
+    assert_eq!(json[0]["state"], "proven");
+    assert!(
+        json[0]["advice"]
+            .as_str()
+            .unwrap()
+            .contains("--seen 0a0b0c0d-7")
+    );
+    let seen = bench.run(&["alarms", "--seen", "0a0b0c0d-7"]).await;
+    assert!(seen.stdout.contains("(seen)"), "{}", seen.stdout);
+    assert_eq!(bench.run(&["alarms", "--seen", "nothing"]).await.code, 1);
 }
 
 #[tokio::test]
@@ -613,6 +744,7 @@ async fn up_tells_its_story_in_json_until_the_signal() {
             epoch: 8,
             root: "cd".to_owned(),
             nodes: 9,
+            degraded: Some(Degraded::Pending),
         });
         fake.receive("hi");
         lines(pipe, 5).await;
@@ -644,7 +776,7 @@ async fn up_tells_its_story_in_json_until_the_signal() {
     );
     assert_eq!(
         lines[3],
-        json!({ "event": "epoch", "epoch": 8, "root": "cd", "nodes": 9 })
+        json!({ "event": "epoch", "epoch": 8, "root": "cd", "nodes": 9, "degraded": "pending" })
     );
     assert_eq!(lines[4]["message"]["body"], "hi");
     assert_eq!(lines.len(), 5);

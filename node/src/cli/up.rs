@@ -155,7 +155,25 @@ impl Shown {
             Event::Contact { contact } => {
                 format!("contact {}: {}", harmless(&contact.name), contact.state)
             }
-            Event::Epoch { epoch, nodes, .. } => format!("epoch {epoch}: {nodes} nodes"),
+            Event::Epoch {
+                epoch,
+                nodes,
+                degraded,
+                ..
+            } => {
+                let worth = if degraded.is_some() {
+                    "degraded"
+                } else {
+                    "certified"
+                };
+                format!("epoch {epoch}: {nodes} nodes, {worth}")
+            }
+            Event::Alarm { alarm } => format!(
+                "ALARM {}: {} {}",
+                alarm.id,
+                harmless(&alarm.what()),
+                harmless(&alarm.advice())
+            ),
         };
         let _ = out.line(&line);
     }

@@ -172,3 +172,34 @@ fn a_file_that_cannot_be_read_is_named() {
     assert_eq!(error.kind(), ErrorKind::DataDir);
     assert!(error.message().contains("can't read"), "{error}");
 }
+
+#[test]
+fn a_signed_list_needs_its_key() {
+    let key = "0a".repeat(32);
+    let text = format!("bootstrap_list = \"peers.list\"\nbootstrap_key = \"{key}\"\n");
+    let (file, signer) = load(&text, Overrides::default())
+        .unwrap()
+        .bootstrap_list
+        .unwrap();
+    assert!(file.is_absolute() && file.ends_with("peers.list"));
+    assert_eq!(signer, [10; 32]);
+    for half in [
+        "bootstrap_list = \"peers.list\"\n".to_owned(),
+        format!("bootstrap_key = \"{key}\"\n"),
+    ] {
+        let error = load(&half, Overrides::default()).unwrap_err();
+        assert!(error.message().contains("needs the key"), "{error}");
+    }
+    let error = load("\nbootstrap_key = \"0a\"\n", Overrides::default()).unwrap_err();
+    assert!(
+        error
+            .message()
+            .contains("murmur.toml:2: `0a` is not a key of 64 hex digits"),
+        "{error}"
+    );
+    let over = Overrides {
+        bootstrap_key: Some("x".to_owned()),
+        ..Overrides::default()
+    };
+    assert_eq!(load("", over).unwrap_err().kind(), ErrorKind::Usage);
+}

@@ -132,7 +132,11 @@ impl<B: Backend> Core<B> {
         });
         for entry in guarding.chain(neighbours) {
             if wanted.len() < MAX_LINKS || wanted.contains_key(&entry.node()) {
-                let addresses = || entry.addresses().to_vec();
+                let addresses = || {
+                    let mut addresses = entry.addresses().to_vec();
+                    self.keep_dialable(&mut addresses);
+                    addresses
+                };
                 wanted.entry(entry.node()).or_insert_with(addresses);
             }
         }
@@ -170,10 +174,7 @@ impl<B: Backend> Core<B> {
 
     /// Whether we hold links to guards only: as a leaf, or as a guest, whom the others don't find in this directory.
     fn is_leaf(&self, directory: &Directory) -> bool {
-        match directory.by_short(&self.short) {
-            Some(own) => flock::is_leaf(own),
-            None => self.as_guest(directory).is_some(),
-        }
+        directory.by_short(&self.short).is_none_or(flock::is_leaf)
     }
 
     /// Whether packets can end here in the epoch of this directory: as one of its nodes, or as a guest with a key.
@@ -198,8 +199,7 @@ impl<B: Backend> Core<B> {
         if directory.mixes() < min_live {
             return;
         }
-        // Not the dice that routes are drawn with: whom we dial must not follow from where packets went.
-        let (links, rng) = (&self.links, &mut self.key_rng);
+        let (links, rng) = (&self.links, &mut self.rng);
         if self.mesh.guards.tend(now, directory, &self.me, links, rng) {
             let record = self.mesh.guards.to_bytes();
             self.write_state(super::records::key::GUARDS, &record);

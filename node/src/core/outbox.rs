@@ -147,6 +147,8 @@ impl<B: Backend> Core<B> {
         }
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
+        let epoch = self.epoch(now);
+        self.sign_loop(epoch, &mut id);
         let mut body = [0; BODY_LEN];
         self.rng.fill_bytes(&mut body);
         let me = self.short;
@@ -159,7 +161,7 @@ impl<B: Backend> Core<B> {
             if self.loops.len() == MAX_LOOPS {
                 self.loops.pop_first();
             }
-            self.loops.insert(id, now);
+            self.loops.insert(id, epoch);
         }
     }
 

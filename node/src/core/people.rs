@@ -63,6 +63,19 @@ impl Talk {
     }
 }
 
+#[cfg(test)]
+impl Talk {
+    /// One that began without a hello.
+    pub(super) fn test(contact: ContactId, conversation: Conversation) -> Self {
+        Self {
+            contact,
+            ours: true,
+            since: 0,
+            conversation,
+        }
+    }
+}
+
 /// An address that can be given to others.
 #[derive(Debug)]
 struct OwnAddress {
@@ -94,7 +107,6 @@ pub(super) struct People {
     received: BTreeSet<MessageId>,
     receipts: BTreeMap<[u8; 32], BoxReceipts>,
     greetings: greeting::Greetings,
-    pub(super) root_mismatches: u64,
 }
 
 /// Boxes whose receipts are remembered; beyond, the oldest are forgotten.
@@ -245,12 +257,12 @@ impl<B: Backend> Core<B> {
         of.map(|(id, _)| *id).collect()
     }
 
-    fn active_talk(&self, contact: &ContactId) -> Option<ConversationId> {
+    pub(super) fn active_talk(&self, contact: &ContactId) -> Option<ConversationId> {
         let active = self.people.contacts.get(contact)?.active.as_ref()?;
         Some(**active)
     }
 
-    fn name_of(&self, contact: &ContactId) -> String {
+    pub(super) fn name_of(&self, contact: &ContactId) -> String {
         let known = self.people.contacts.get(contact);
         known.map_or_else(
             || format!("removed-{}", &hex(contact)[..8]),

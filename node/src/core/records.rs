@@ -21,6 +21,9 @@ pub(super) mod key {
     pub(crate) const DUTY: &str = "duty/";
     pub(crate) const SENT: &str = "sent/";
     pub(crate) const INBOX: &str = "inbox/";
+    pub(crate) const CERTIFIED: &str = "certified/";
+    pub(crate) const PEERS: &str = "peers";
+    pub(crate) const ALARM: &str = "alarm/";
 
     /// The key of one record: its kind and its id in hex.
     pub(crate) fn of(prefix: &str, id: &[u8]) -> String {

@@ -38,7 +38,10 @@ pub(super) struct KeyPlan {
     lost: Vec<u32>,
     /// When the beat of the next epoch is due.
     planned: Option<(u32, Moment)>,
-    listen: Vec<Vec<u8>>,
+    /// Where others can dial us; unknown before the first listener is ready.
+    listen: Option<Vec<Vec<u8>>>,
+    /// Nobody can.
+    behind_nat: bool,
     descriptor: Option<Descriptor>,
     saved_view: u32,
     closed: bool,
@@ -66,7 +69,7 @@ pub(super) struct Readiness {
     ready: bool,
     told: bool,
     pub(super) reasons: Vec<String>,
-    epoch: Option<(u32, [u8; 32])>,
+    epoch: Option<(u32, [u8; 32], bool)>,
 }
 
 impl Readiness {
@@ -76,12 +79,27 @@ impl Readiness {
 }
 
 impl<B: Backend> Core<B> {
-    /// We listen on these addresses (binary multiaddrs without peer id).
+    /// We listen on these addresses (binary multiaddrs without peer id), and others reach us there.
     pub fn handle_listen(&mut self, now: Moment, addresses: Vec<Vec<u8>>) {
-        if self.keys.listen != addresses {
-            self.keys.listen = addresses;
-            self.publish_descriptor(now);
+        self.handle_reach(now, addresses, false);
+    }
+
+    /// Others can dial us under these addresses; behind a NAT nobody can. Then this node takes part as a leaf: it makes all its
+    /// connections itself, and nobody counts on it as a hop or a holder.
+    pub fn handle_reach(&mut self, now: Moment, addresses: Vec<Vec<u8>>, behind_nat: bool) {
+        let unchanged = self.keys.listen.as_ref() == Some(&addresses);
+        if unchanged && self.keys.behind_nat == behind_nat {
+            return;
         }
+        self.keys.listen = Some(addresses);
+        self.keys.behind_nat = behind_nat;
+        self.publish_descriptor(now);
+    }
+
+    /// Neighbours have found that nobody can dial this node.
+    #[must_use]
+    pub fn is_behind_nat(&self) -> bool {
+        self.keys.behind_nat
     }
 
     /// The number of connected peers changed.
@@ -162,6 +180,7 @@ impl<B: Backend> Core<B> {
         if !std::mem::replace(&mut self.keys.closed, true) {
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
     }
 
@@ -196,6 +215,7 @@ impl<B: Backend> Core<B> {
             self.keys.saved_view = epoch;
             let view = self.pki.snapshot();
             self.write_state(key::PKI, &view);
+            self.remember_peers();
         }
         self.expire_fetches(now);
         self.want_links(now);
@@ -282,12 +302,13 @@ impl<B: Backend> Core<B> {
     }
 
     fn publish_descriptor(&mut self, now: Moment) {
-        if self.keys.listen.is_empty() {
+        let Some(mut listen) = self.keys.listen.clone() else {
             return;
-        }
+        };
+        self.keep_dialable(&mut listen);
         let mut addresses = Vec::new();
         let mut room = dht::descriptor::MAX_ADDRESS_BYTES;
-        for address in self.keys.listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
+        for address in listen.iter().take(dht::descriptor::MAX_ADDRESSES) {
             if let Some(left) = room.checked_sub(address.len()) {
                 room = left;
                 addresses.push(address.clone());
@@ -324,6 +345,9 @@ impl<B: Backend> Core<B> {
     }
 
     fn capability(&self) -> Capability {
+        if self.keys.behind_nat {
+            return Capability::LEAF;
+        }
         Capability::new(self.config.weight, self.config.weight > 0).unwrap_or(Capability::FULL)
     }
 
@@ -371,18 +395,19 @@ impl<B: Backend> Core<B> {
             };
             self.tell(event);
         }
+        self.follow_certificates(now, epoch);
         if let Some(directory) = directory {
             let root = directory.root();
-            if self.ready.epoch != Some((epoch, root)) {
-                self.ready.epoch = Some((epoch, root));
-                for talk in self.people.talks.values_mut() {
-                    talk.conversation.set_root(epoch, root);
-                }
+            let certified = self.split.in_use(epoch).is_some();
+            if self.ready.epoch != Some((epoch, root, certified)) {
+                self.ready.epoch = Some((epoch, root, certified));
+                let degraded = self.pki_view(epoch).degraded;
                 let nodes = directory.nodes().len();
                 self.tell(Event::Epoch {
                     epoch,
                     root: hex(&root),
                     nodes,
+                    degraded,
                 });
             }
         }
@@ -406,12 +431,10 @@ fn beat_key(epoch: u32) -> String {
     key::of(key::BEAT, &epoch.to_be_bytes())
 }
 
-/// Tag of the first address's subnet: /16 of an IPv4 address, /32 of an IPv6 one; 0 if it has none.
-/// Multiaddr codes: 4 for IPv4 (four bytes follow), 41 for IPv6 (sixteen follow).
+/// Tag of the first address's subnet; 0 if it has none.
 fn subnet(addresses: &[Vec<u8>]) -> u32 {
-    match addresses.first().map(Vec::as_slice) {
-        Some([4, a, b, ..]) => u32::from_be_bytes([4, 0, *a, *b]),
-        Some([41, a, b, c, d, ..]) => u32::from_be_bytes([*a, *b, *c, *d]),
-        _ => 0,
-    }
+    let first = addresses.first();
+    first
+        .and_then(|address| super::start::subnet(address))
+        .unwrap_or_default()
 }

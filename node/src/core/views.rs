@@ -13,8 +13,8 @@ impl<B: Backend> Core<B> {
     pub fn node_view(&mut self, now: Moment) -> NodeView {
         let epoch = self.epoch(now);
         let directory = self.pki.directory(epoch);
-        let certified = (self.pki.epoch_view(epoch)).is_some_and(|view| view.degraded.is_none());
-        let on_duty = self.flock(now).map_or(0, |flock| flock.len());
+        let (pki, duty) = (self.pki_view(epoch), self.duty_view(now));
+        let weight = self.weight_view(now);
         let params = &self.config.params;
         NodeView {
             ready: self.ready.can_route(),
@@ -24,13 +24,19 @@ impl<B: Backend> Core<B> {
                 .as_ref()
                 .map(|all| hex(&all.root()))
                 .unwrap_or_default(),
-            certified,
-            degraded: !certified,
+            certified: pki.certified,
+            degraded: !pki.certified,
             nodes: directory.as_ref().map_or(0, |all| all.nodes().len()),
-            on_duty,
+            on_duty: duty.flock,
             links: self.links.len(),
+            behind_nat: self.is_behind_nat(),
             profile: self.config.profile.clone(),
             network: params.name.clone(),
+            warnings: self.warnings(&pki),
+            alarms: self.open_alarms(),
+            pki,
+            duty,
+            weight,
             ..NodeView::default()
         }
     }
@@ -54,7 +60,6 @@ impl<B: Backend> Core<B> {
             ("hello_bad", own.hellos_bad),
             ("gossip_rejected", own.gossip_rejected),
             ("outbox_full", self.outbox.shed()),
-            ("root_mismatch", self.people.root_mismatches),
         ] {
             if count > 0 {
                 dropped.insert(reason.to_owned(), count);
@@ -68,6 +73,7 @@ impl<B: Backend> Core<B> {
             dropped,
             loops: (own.loops_sent, own.loops_seen),
             held: (usage.records, usage.bytes),
+            pki: self.pki_counts(),
             pool: self.pool.sum as f64 / self.pool.samples.max(1) as f64,
         }
     }

@@ -20,6 +20,12 @@ impl<B: Backend + Sync> Driver<B> {
         match request {
             Request::Node(answer) => reply(answer, Ok(self.node_view())),
             Request::Counters(answer) => self.counters(answer),
+            Request::Peers(answer) => reply(answer, Ok(self.core.peers_view(now))),
+            Request::Alarms(answer) => reply(answer, Ok(self.core.alarms())),
+            Request::AlarmSeen(id, answer) => {
+                let result = self.core.alarm_seen(&id);
+                self.when_durable(answer, result);
+            }
             Request::Addresses(answer) => reply(answer, Ok(self.core.addresses())),
             Request::NewAddress(label, answer) => {
                 let result = self.core.new_address(now, &label);

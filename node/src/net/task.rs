@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use dht::net::{Names, Output, Overlay};
 use futures::StreamExt;
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, connection_limits, memory_connection_limits, ping};
@@ -18,7 +19,9 @@ use tokio::time::Sleep;
 use super::link::{self, Shared};
 use super::links::{Action, LinkManager};
 use super::outbox::Outbox;
-use super::types::{Clock, FRAME_LEN, NetCommand, NetCounters, NetDrop, NetEvent};
+use super::probe::{Probe, Probed};
+use super::reach::Reached;
+use super::types::{Clock, FRAME_LEN, KeyWatch, NetCommand, NetCounters, NetDrop, NetEvent};
 
 /// Commands handled before the swarm gets its turn.
 const TURN: usize = 64;
@@ -37,6 +40,8 @@ pub(super) struct Behaviour {
     pub(super) link: link::Behaviour,
     /// Finds out within half a minute that a silent peer is gone.
     pub(super) ping: ping::Behaviour,
+    /// Finds out whether others can dial us.
+    pub(super) probe: Toggle<Probe>,
     pub(super) overlay: dht::net::Behaviour,
 }
 
@@ -45,6 +50,7 @@ pub(super) struct Behaviour {
 pub(super) enum Event {
     Link(link::Event),
     Ping(ping::Event),
+    Probe(Option<Probed>),
     Overlay(dht::net::Event),
 }
 
@@ -57,6 +63,12 @@ impl From<link::Event> for Event {
 impl From<ping::Event> for Event {
     fn from(event: ping::Event) -> Self {
         Self::Ping(event)
+    }
+}
+
+impl From<Option<Probed>> for Event {
+    fn from(event: Option<Probed>) -> Self {
+        Self::Probe(event)
     }
 }
 
@@ -93,6 +105,12 @@ pub(super) struct Task {
     refused: BTreeMap<PeerId, u64>,
     wrong_network_at: Option<u64>,
     listening: Vec<Multiaddr>,
+    reached: Reached,
+    /// What was told of it last.
+    told: Option<(Vec<Multiaddr>, bool)>,
+    /// The one address that we do not listen on and are reached under.
+    mapped: Option<Multiaddr>,
+    keys: Option<KeyWatch>,
 }
 
 impl Task {
@@ -102,8 +120,10 @@ impl Task {
         links: LinkManager,
         shared: Arc<Shared>,
         events: mpsc::Sender<NetEvent>,
+        keys: Option<KeyWatch>,
     ) -> Self {
         Self {
+            keys,
             overlay: Overlay::new(*swarm.local_peer_id(), names),
             links,
             outbox: Outbox::new(events),
@@ -119,6 +139,9 @@ impl Task {
             refused: BTreeMap::new(),
             wrong_network_at: None,
             listening: Vec::new(),
+            reached: Reached::default(),
+            told: None,
+            mapped: None,
         }
     }
 
@@ -194,7 +217,13 @@ impl Task {
                     .iter()
                     .filter_map(|(id, _)| dht::net::peer_id(id))
                     .collect();
-                self.wanted.clone_from(&peers);
+                let old = std::mem::replace(&mut self.wanted, peers.clone());
+                if let Some(probe) = self.swarm.behaviour_mut().probe.as_mut() {
+                    for peer in old.symmetric_difference(&peers) {
+                        let is_server = peers.contains(peer) && self.peers.contains_key(peer);
+                        probe.set_server(*peer, is_server);
+                    }
+                }
                 self.swarm.behaviour_mut().link.set_wanted(peers);
                 self.links.handle_wanted((self.clock)(), wanted);
             }
@@ -211,6 +240,7 @@ impl Task {
                     .verdict(&mut self.swarm.behaviour_mut().overlay, ticket, verdict);
             }
             NetCommand::Lookup { key, many } => {
+                self.watch(&key, true);
                 let now = (self.clock)();
                 self.overlay
                     .lookup(&mut self.swarm.behaviour_mut().overlay, now, key, many);
@@ -250,6 +280,12 @@ impl Task {
                 let _ = reply.send(self.counters());
             }
             NetCommand::Shutdown => {}
+        }
+    }
+
+    fn watch(&self, key: &[u8; 32], asked: bool) {
+        if let Some(keys) = &self.keys {
+            keys.see(key, asked);
         }
     }
 
@@ -307,7 +343,13 @@ impl Task {
                 self.swarm.close_connection(connection);
                 self.forget(now, peer, connection);
             }
-            SwarmEvent::Behaviour(Event::Ping(_)) => {}
+            SwarmEvent::Behaviour(Event::Ping(_) | Event::Probe(None)) => {}
+            SwarmEvent::Behaviour(Event::Probe(Some(Probed { server, reached }))) => {
+                if let Some(node) = dht::net::node_id(&server) {
+                    self.reached.handle_probe(node, reached);
+                    self.tell_reach();
+                }
+            }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
@@ -326,6 +368,7 @@ impl Task {
                     return;
                 };
                 if first {
+                    self.serve_probes(peer_id, true);
                     self.links.handle_connected(now, node);
                     self.outbox.push(NetEvent::Connected(self.peers.len()));
                 }
@@ -358,11 +401,13 @@ impl Task {
                 if let Ok(address) = address.with_p2p(*self.swarm.local_peer_id()) {
                     self.listening.push(address.clone());
                     self.outbox.push(NetEvent::Listening(address));
+                    self.tell_reach();
                 }
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 if let Ok(address) = address.with_p2p(*self.swarm.local_peer_id()) {
                     self.listening.retain(|known| *known != address);
+                    self.tell_reach();
                 }
             }
             SwarmEvent::ListenerClosed { reason, .. } => {
@@ -386,11 +431,49 @@ impl Task {
         }
         self.peers.remove(&peer);
         self.refused.remove(&peer);
+        self.serve_probes(peer, false);
         self.overlay.handle_disconnected(&peer);
         if let Some(node) = dht::net::node_id(&peer) {
             self.links.handle_disconnected(now, node);
         }
         self.outbox.push(NetEvent::Connected(self.peers.len()));
+    }
+
+    /// A wanted peer is there to be asked whether it can dial us, or gone.
+    fn serve_probes(&mut self, peer: PeerId, there: bool) {
+        if self.wanted.contains(&peer)
+            && let Some(probe) = self.swarm.behaviour_mut().probe.as_mut()
+        {
+            probe.set_server(peer, there);
+        }
+    }
+
+    /// Says where we can be dialled, if that has changed: to the node, by identify, and by whether we serve lookups.
+    fn tell_reach(&mut self) {
+        let behind_nat = self.reached.is_behind_nat();
+        let addresses = self.reached.advertised(&self.listening);
+        let mapped = self.reached.mapped(&self.listening);
+        if mapped != self.mapped {
+            if let Some(old) = self.mapped.take() {
+                self.swarm.remove_external_address(&old);
+            }
+            if let Some(new) = &mapped {
+                self.swarm.add_external_address(new.clone());
+            }
+            self.mapped = mapped;
+        }
+        let state = (addresses, behind_nat);
+        if self.told.as_ref() == Some(&state) || self.listening.is_empty() {
+            return;
+        }
+        let overlay = &mut self.swarm.behaviour_mut().overlay;
+        overlay.set_reachable(!behind_nat);
+        self.told = Some(state.clone());
+        let (addresses, behind_nat) = state;
+        self.outbox.push(NetEvent::Reach {
+            addresses,
+            behind_nat,
+        });
     }
 
     fn handle_dial_error(
@@ -604,6 +687,7 @@ impl Task {
             served: self.overlay.served(),
             mesh: behaviour.overlay.gossip.all_mesh_peers().count(),
             listening: self.listening.clone(),
+            behind_nat: self.reached.is_behind_nat(),
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct NetConfig {
     pub seed: [u8; 32],
     /// Copies of every frame written and read: for tests that look at all links.
     pub tap: Option<Tap>,
+    /// Every key looked up and served: for tests, too.
+    pub keys: Option<KeyWatch>,
 }
 
 impl NetConfig {
@@ -57,6 +59,7 @@ impl NetConfig {
             clock,
             seed: [0; 32],
             tap: None,
+            keys: None,
         }
     }
 }
@@ -183,6 +186,13 @@ pub enum NetCommand {
 pub enum NetEvent {
     /// A listener is ready; the address ends with `/p2p/…`.
     Listening(Multiaddr),
+    /// Where others can dial this node, or that nobody can: after a listener is ready, and when neighbours have found out.
+    Reach {
+        /// What a descriptor should carry, without `/p2p/…`.
+        addresses: Vec<Multiaddr>,
+        /// Only this node can make connections.
+        behind_nat: bool,
+    },
     /// The number of connected peers changed.
     Connected(usize),
     /// Packets can be sent to this node.
@@ -340,6 +350,30 @@ impl fmt::Debug for Tap {
     }
 }
 
+/// Sees the key of every record this node looks up (`true`) or serves (`false`), for tests: what lookups say to whom they ask.
+#[derive(Clone)]
+pub struct KeyWatch(KeyWatcher);
+
+/// Is shown each key and whether it is asked for.
+type KeyWatcher = Arc<dyn Fn(&[u8; 32], bool) + Send + Sync>;
+
+impl KeyWatch {
+    /// Calls `watcher` with each key; it must be quick.
+    pub fn new(watcher: impl Fn(&[u8; 32], bool) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watcher))
+    }
+
+    pub(crate) fn see(&self, key: &[u8; 32], asked: bool) {
+        (self.0)(key, asked);
+    }
+}
+
+impl fmt::Debug for KeyWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyWatch").finish_non_exhaustive()
+    }
+}
+
 /// Why a packet, a peer or a record was dropped by the network layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -435,6 +469,8 @@ pub struct NetCounters {
     pub mesh: usize,
     /// Where this node listens, each with `/p2p/…`.
     pub listening: Vec<Multiaddr>,
+    /// Neighbours have found that nobody can dial this node.
+    pub behind_nat: bool,
 }
 
 impl NetCounters {

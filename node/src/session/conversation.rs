@@ -43,11 +43,13 @@ use super::identity::ContactKey;
 use super::prekey::array;
 use super::ratchet::Ratchet;
 
-/// Inside the ratchet: version, message id, submission time, body.
-const INNER_VERSION: u8 = 1;
+/// Inside the ratchet: kind, message id, submission time, body. A message is the user's,
+const INNER_MESSAGE: u8 = 1;
+/// or the node's own word to the other node, which no user sees.
+const INNER_NOTE: u8 = 2;
 const INNER_LEN: usize = 1 + 16 + 8;
-/// Roots of this many epochs are compared.
-const MAX_ROOTS: usize = 4;
+/// Roots of this many epochs are compared: a frame may lie in a box for some of them.
+pub(crate) const MAX_ROOTS: usize = 8;
 
 /// One conversation with one contact; see the module for the order of calls.
 pub struct Conversation {
@@ -71,7 +73,8 @@ pub struct Conversation {
     answer_due: bool,
     retired: bool,
     promising: bool,
-    roots: Vec<(u32, [u8; 32])>,
+    /// Ascending by epoch; `None`: no certificate for it is held here.
+    roots: Vec<(u32, Option<[u8; 32]>)>,
     /// Failures noticed while making a frame, told at the next `handle_*`.
     events: Vec<ConversationEvent>,
     last_now: u64,
@@ -209,11 +212,14 @@ impl Conversation {
         self.out.messages.iter().map(|message| message.id)
     }
 
-    /// The directory root of an epoch as this node knows it; frames carry a keyed check of the
-    /// latest, and the peer's checks are compared with the last four.
-    pub fn set_root(&mut self, epoch: u32, root: [u8; 32]) {
-        self.roots.retain(|(known, _)| *known != epoch);
-        self.roots.push((epoch, root));
+    /// The certified root of an epoch, or `None` where this node holds no certificate for the
+    /// directory it uses. Frames carry a keyed check of the latest epoch's; the peer's checks are
+    /// compared with those of the last [`MAX_ROOTS`]. What was certified once stays so.
+    pub fn set_root(&mut self, epoch: u32, root: Option<[u8; 32]>) {
+        match self.roots.iter_mut().find(|(known, _)| *known == epoch) {
+            Some((_, known)) => *known = root.or(*known),
+            None => self.roots.push((epoch, root)),
+        }
         self.roots.sort_unstable();
         let excess = self.roots.len().saturating_sub(MAX_ROOTS);
         self.roots.drain(..excess);
@@ -247,12 +253,19 @@ impl Conversation {
         snapshot::load(bytes, params)
     }
 
-    /// Keyed by the conversation and bound to its sender, so that a peer can't echo ours.
-    fn root_check(&self, sender: Role, epoch: u32, root: &[u8; 32]) -> [u8; 8] {
+    /// Whether `check`, from a frame of the peer's, stands for this root.
+    #[must_use]
+    pub fn peer_means(&self, epoch: u32, root: &[u8; 32], check: &[u8; 8]) -> bool {
+        self.root_check(self.role.other(), epoch, Some(root)) == *check
+    }
+
+    /// Keyed by the conversation and bound to its sender, so that a peer can't echo ours. Without a
+    /// certified root the hash ends at the epoch.
+    fn root_check(&self, sender: Role, epoch: u32, root: Option<&[u8; 32]>) -> [u8; 8] {
         let mut hasher = blake3::Hasher::new_keyed(&self.check_key);
         hasher.update(&[u8::from(sender == Role::Responder)]);
         hasher.update(&epoch.to_le_bytes());
-        hasher.update(root);
+        hasher.update(root.map_or(&[], |root| root.as_slice()));
         array(&hasher.finalize().as_bytes()[..8])
     }
 }

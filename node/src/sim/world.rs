@@ -13,7 +13,6 @@
 //! `users` (what people do).
 
 mod commons;
-mod dice;
 mod life;
 mod node;
 mod queue;
@@ -40,8 +39,6 @@ use crate::view::{CounterView, Event};
 
 /// Noon of the first day of 2026: no day ends during a short run.
 pub const GENESIS: Moment = Moment::from_secs(1_767_268_800);
-/// Turns that a node gets within one instant.
-const AT_ONCE: usize = 64;
 /// A core that asks to be called in the past is called this much later.
 const SPIN: Span = Span::from_millis(1);
 /// How often [`World::run_while`] looks.
@@ -83,6 +80,15 @@ impl WorldConfig {
 }
 
 /// The streams of randomness that are the world's own.
+struct Dice {
+    wire: ChaCha20Rng,
+    gossip: ChaCha20Rng,
+    dials: ChaCha20Rng,
+    lookups: ChaCha20Rng,
+    sync: ChaCha20Rng,
+    disks: ChaCha20Rng,
+}
+
 /// A mesh in virtual time. Nodes are named by their index from 0.
 ///
 /// Order of calls: [`start`](Self::start) nodes, let time pass with [`run_for`](Self::run_for) or
@@ -94,6 +100,7 @@ pub struct World {
     queue: Queue,
     nodes: Vec<SimNode>,
     index: BTreeMap<NodeId, usize>,
+    dice: Dice,
     metrics: Metrics,
     trace: blake3::Hasher,
     /// The first half of alpha of every packet that left a core.
@@ -122,6 +129,14 @@ impl World {
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
         let seed = config.seed;
+        let dice = Dice {
+            wire: stream(seed, "wire", 0, 0),
+            gossip: stream(seed, "gossip", 0, 0),
+            dials: stream(seed, "dials", 0, 0),
+            lookups: stream(seed, "lookups", 0, 0),
+            sync: stream(seed, "sync", 0, 0),
+            disks: stream(seed, "disks", 0, 0),
+        };
         let nodes = (0..config.nodes)
             .map(|index| SimNode::new(seed, index))
             .collect();
@@ -131,6 +146,7 @@ impl World {
             queue: Queue::default(),
             nodes,
             index: BTreeMap::new(),
+            dice,
             metrics: Metrics::default(),
             trace: blake3::Hasher::new(),
             sent: BTreeSet::new(),
@@ -275,8 +291,7 @@ impl World {
     /// Carries everything a core has to say to where it belongs, as the driver does.
     fn carry(&mut self, index: usize) {
         let now = self.now;
-        // What is due at once is dealt with at once: left for later, a packet that happens to come would move it.
-        for _ in 0..AT_ONCE {
+        loop {
             let node = &mut self.nodes[index];
             let Some(core) = node.core.as_mut() else {
                 return;
@@ -317,10 +332,7 @@ impl World {
             if let Some(links) = links {
                 self.want_links(index, &links);
             }
-            let more = self.tell(index, events);
-            let core = self.nodes[index].core.as_ref();
-            let due = core.and_then(|core| core.poll_timeout());
-            if !more && due.is_none_or(|due| due > now) {
+            if !self.tell(index, events) {
                 break;
             }
         }

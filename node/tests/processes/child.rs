@@ -155,13 +155,40 @@ impl Up {
     }
 
     pub fn start_on(home: &Home, listen: &str, args: &[&str]) -> Self {
+        Self::run(home, murmur(&[]), listen, args)
+    }
+
+    /// As [`start_on`](Self::start_on), by a program that becomes `murmur` when it has done what it is for: `before` stands between
+    /// the two.
+    pub fn start_by(
+        home: &Home,
+        program: &str,
+        before: &[String],
+        listen: &str,
+        args: &[&str],
+    ) -> Self {
+        let node = murmur(&[]);
+        let mut command = Command::new(program);
+        command.args(before).arg(node.get_program());
+        for (name, value) in node.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null());
+        Self::run(home, command, listen, args)
+    }
+
+    fn run(home: &Home, mut command: Command, listen: &str, args: &[&str]) -> Self {
         let stderr = home.0.with_extension("stderr");
         let log = File::options()
             .create(true)
             .append(true)
             .open(&stderr)
             .unwrap();
-        let mut child = murmur(&["up", "--json", "--listen", listen])
+        let mut child = command
+            .args(["up", "--json", "--listen", listen])
             .args(args)
             .arg("--data")
             .arg(&home.0)

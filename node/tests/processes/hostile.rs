@@ -1,8 +1,8 @@
-//! A raw libp2p peer that opens packet streams on a node's link protocol and writes whatever it likes.
+//! A raw libp2p peer that opens streams of one of a node's protocols and writes whatever it likes.
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "two test binaries share this room"
+    reason = "tests and benchmarks share this room"
 )]
 
 use std::collections::VecDeque;
@@ -28,9 +28,9 @@ use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, Transport, noise, tcp, y
 /// Bytes of a packet on a link.
 pub const FRAME: usize = 2048;
 
-/// One packet stream: bytes to write before it is closed.
+/// One stream: bytes to write before it is closed.
 #[derive(Debug)]
-struct Blurt(StreamProtocol, Vec<u8>);
+pub struct Blurt(StreamProtocol, Vec<u8>);
 
 impl UpgradeInfo for Blurt {
     type Info = StreamProtocol;
@@ -58,7 +58,7 @@ impl OutboundUpgrade<Stream> for Blurt {
 
 /// Written, or a stream of the node's, which is kept and never read.
 #[derive(Debug)]
-struct Done(Option<Stream>);
+pub struct Done(Option<Stream>);
 
 impl From<Stream> for Done {
     fn from(stream: Stream) -> Self {
@@ -66,7 +66,8 @@ impl From<Stream> for Done {
     }
 }
 
-struct Raw {
+/// See the module's text.
+pub struct Raw {
     protocol: StreamProtocol,
     /// One per stream, the next when the last is written.
     blurts: VecDeque<Vec<u8>>,
@@ -138,23 +139,31 @@ impl NetworkBehaviour for Raw {
     }
 }
 
-/// Dials `to` on the network and writes each of `blurts` on a stream of its own; returns when all are written, with
-/// the connection in the returned swarm's hands.
-pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl Drop + use<> {
+/// The name of one of the network's protocols.
+pub fn protocol(network: &[u8; 32], name: &str) -> StreamProtocol {
     let hex: String = network[..4]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let keys = Keypair::generate_ed25519();
+    StreamProtocol::try_from_owned(format!("/murmuration/{hex}/{name}")).unwrap()
+}
+
+/// A peer that dials `to` and writes each of `blurts` on a stream of its own, the next when the last is written. It does so while
+/// somebody polls it.
+pub fn peer(
+    keys: &Keypair,
+    to: Multiaddr,
+    protocol: StreamProtocol,
+    blurts: Vec<Vec<u8>>,
+) -> Swarm<Raw> {
     let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1)
-        .authenticate(noise::Config::new(&keys).unwrap())
+        .authenticate(noise::Config::new(keys).unwrap())
         .multiplex(yamux::Config::default())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
         .boxed();
-    let all = blurts.len();
     let behaviour = Raw {
-        protocol: StreamProtocol::try_from_owned(format!("/murmuration/{hex}/packet/1")).unwrap(),
+        protocol,
         blurts: blurts.into(),
         written: 0,
         kept: Vec::new(),
@@ -163,7 +172,15 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
     let config =
         Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(60));
     let mut swarm = Swarm::new(transport, behaviour, keys.public().to_peer_id(), config);
-    swarm.dial(to.parse::<Multiaddr>().unwrap()).unwrap();
+    swarm.dial(to).unwrap();
+    swarm
+}
+
+/// As [`peer`], with keys of its own; returns when all are written, with the connection in the returned value's hands.
+pub async fn blurt(to: &str, protocol: &StreamProtocol, blurts: Vec<Vec<u8>>) -> impl Drop + use<> {
+    let all = blurts.len();
+    let keys = Keypair::generate_ed25519();
+    let mut swarm = peer(&keys, to.parse().unwrap(), protocol.clone(), blurts);
     let work = async {
         while swarm.behaviour().written < all {
             // What is written is no event of the swarm's: it is looked at now and then.
@@ -180,7 +197,7 @@ pub async fn blurt(to: &str, network: &[u8; 32], blurts: Vec<Vec<u8>>) -> impl D
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), work)
+    tokio::time::timeout(Duration::from_secs(300), work)
         .await
         .expect("all written");
     // It goes on serving its connection until dropped.

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: reading their input, relays whose secrets are known, and packets that stand before a relay.
+//! What the targets of the packet core share: relays whose secrets are known, and packets that stand before a relay.
 
 use std::sync::LazyLock;
 
@@ -10,6 +10,7 @@ use mix::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
+pub use crate::input::{Input, one_in};
 use crate::model::{ALPHA, Keys, Wire, element};
 
 /// The network all targets play in.
@@ -18,52 +19,6 @@ pub const NETWORK: NetworkId = NetworkId([7; 32]);
 pub const EPOCH: u32 = 42;
 /// The name of the relay under test.
 pub const OWN: u8 = 9;
-
-/// The fuzzer's bytes, read once from the front; zeros when there are no more.
-pub struct Input<'a>(pub &'a [u8]);
-
-impl Input<'_> {
-    /// Whether everything was read.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The next byte.
-    pub fn byte(&mut self) -> u8 {
-        let Some((&first, rest)) = self.0.split_first() else {
-            return 0;
-        };
-        self.0 = rest;
-        first
-    }
-
-    /// The next byte as an index below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        usize::from(self.byte()) % n
-    }
-
-    /// The next two bytes as an index below `n`.
-    pub fn wide(&mut self, n: usize) -> usize {
-        usize::from(u16::from_le_bytes([self.byte(), self.byte()])) % n
-    }
-
-    /// Fills `to` with a short run of the input, again and again, and no two repeats alike.
-    pub fn pattern(&mut self, to: &mut [u8]) {
-        let seed: [u8; 4] = core::array::from_fn(|_| self.byte());
-        for (i, byte) in to.iter_mut().enumerate() {
-            *byte = seed[i % 4].wrapping_add(seed[3].wrapping_mul((i / 4) as u8));
-        }
-    }
-}
-
-/// Whether an input belongs to the one in `n` that may do something dear. It changes with every byte of the input: a fuzzer
-/// that finds dear inputs interesting breeds no others than from them, and would do little else if a single byte decided.
-pub fn one_in(n: u32, data: &[u8]) -> bool {
-    let mixed = data.iter().fold(0u32, |mixed, &byte| {
-        (mixed ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    (mixed >> 8).is_multiple_of(n)
-}
 
 /// A relay whose secret is known.
 pub struct Relay {

@@ -143,7 +143,7 @@ impl Sync {
         self.introduced = true;
     }
 
-    pub(super) fn introduced(&self) -> bool {
+    pub(in crate::pki) fn introduced(&self) -> bool {
         self.introduced
     }
 

@@ -254,7 +254,8 @@ impl<B: Backend> Core<B> {
             .iter()
             .map(|entry| entry.to_vec().into())
             .collect();
-        let conversation = Conversation::from_hello(out.secrets, self.conversation_params());
+        let mut conversation = Conversation::from_hello(out.secrets, self.conversation_params());
+        self.teach_roots(now, &mut conversation);
         self.people.talks.insert(
             id,
             Talk {
@@ -331,7 +332,8 @@ impl<B: Backend> Core<B> {
         let id = hello.secrets.id();
         let params = self.conversation_params();
         let since = hello.sent_at;
-        let conversation = Conversation::from_hello(hello.secrets, params);
+        let mut conversation = Conversation::from_hello(hello.secrets, params);
+        self.teach_roots(now, &mut conversation);
         self.people.talks.insert(
             id,
             Talk {

@@ -396,7 +396,7 @@ impl<B: Backend> Core<B> {
         self.take_conversation_events(now, conversation, events);
     }
 
-    pub(super) fn take_conversation_events(
+    pub(in crate::core) fn take_conversation_events(
         &mut self,
         now: Moment,
         conversation: ConversationId,
@@ -440,7 +440,10 @@ impl<B: Backend> Core<B> {
                         "the conversation can't carry it",
                     );
                 }
-                ConversationEvent::RootMismatch { .. } => self.people.root_mismatches += 1,
+                ConversationEvent::Note { body, .. } => self.hear_note(now, conversation, &body),
+                ConversationEvent::RootMismatch { epoch, check } => {
+                    self.hear_disagreement(now, conversation, epoch, check);
+                }
             }
         }
         self.save_talk(&conversation);

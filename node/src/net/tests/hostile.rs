@@ -1,152 +1,18 @@
 //! Peers that do not behave: another network, half frames, streams nobody reads, floods.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::task::{Context, Poll};
-
-use futures::future::BoxFuture;
-use futures::{AsyncWriteExt, FutureExt, StreamExt};
-use libp2p::core::transport::PortUse;
-use libp2p::core::upgrade::{ReadyUpgrade, UpgradeInfo};
-use libp2p::core::{Endpoint, OutboundUpgrade};
-use libp2p::swarm::behaviour::FromSwarm;
-use libp2p::swarm::handler::OneShotHandler;
-use libp2p::swarm::{
-    ConnectionDenied, ConnectionId, NetworkBehaviour, NotifyHandler, SubstreamProtocol, THandler,
-    THandlerInEvent, THandlerOutEvent, ToSwarm,
-};
-use libp2p::{PeerId, Stream, StreamProtocol};
+use futures::StreamExt;
 
 use super::*;
 
-/// Opens a packet stream, writes bytes, and closes it.
-#[derive(Debug)]
-struct Blurt(StreamProtocol, Vec<u8>);
+#[path = "../../../tests/processes/hostile.rs"]
+mod raw;
 
-impl UpgradeInfo for Blurt {
-    type Info = StreamProtocol;
-    type InfoIter = std::iter::Once<StreamProtocol>;
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        std::iter::once(self.0.clone())
-    }
-}
-
-impl OutboundUpgrade<Stream> for Blurt {
-    type Output = Done;
-    type Error = std::io::Error;
-    type Future = BoxFuture<'static, Result<Done, std::io::Error>>;
-
-    fn upgrade_outbound(self, mut stream: Stream, _: StreamProtocol) -> Self::Future {
-        async move {
-            stream.write_all(&self.1).await?;
-            stream.close().await?;
-            Ok(Done(None))
-        }
-        .boxed()
-    }
-}
-
-/// Written, or a stream of the other side, which is kept and never read.
-#[derive(Debug)]
-struct Done(Option<Stream>);
-
-impl From<Stream> for Done {
-    fn from(stream: Stream) -> Self {
-        Self(Some(stream))
-    }
-}
-
-/// A raw libp2p peer that speaks the packet protocol badly, and no other.
-struct Raw {
-    protocol: StreamProtocol,
-    /// One per stream, in order, the next when the last is written.
-    blurts: VecDeque<Vec<u8>>,
-    kept: Vec<Stream>,
-    orders: VecDeque<(PeerId, Vec<u8>)>,
-}
-
-impl NetworkBehaviour for Raw {
-    type ConnectionHandler = OneShotHandler<ReadyUpgrade<StreamProtocol>, Blurt, Done>;
-    type ToSwarm = Infallible;
-
-    fn handle_established_inbound_connection(
-        &mut self,
-        _: ConnectionId,
-        _: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        let listen = SubstreamProtocol::new(ReadyUpgrade::new(self.protocol.clone()), ());
-        Ok(OneShotHandler::new(listen, Default::default()))
-    }
-
-    fn handle_established_outbound_connection(
-        &mut self,
-        id: ConnectionId,
-        peer: PeerId,
-        address: &Multiaddr,
-        _: Endpoint,
-        _: PortUse,
-    ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.handle_established_inbound_connection(id, peer, address, address)
-    }
-
-    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
-        if let FromSwarm::ConnectionEstablished(established) = event
-            && let Some(bytes) = self.blurts.pop_front()
-        {
-            self.orders.push_back((established.peer_id, bytes));
-        }
-    }
-
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        _: ConnectionId,
-        event: THandlerOutEvent<Self>,
-    ) {
-        match event {
-            Ok(Done(Some(stream))) => self.kept.push(stream),
-            Ok(Done(None)) => {
-                if let Some(bytes) = self.blurts.pop_front() {
-                    self.orders.push_back((peer, bytes));
-                }
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
-        match self.orders.pop_front() {
-            Some((peer_id, bytes)) => Poll::Ready(ToSwarm::NotifyHandler {
-                peer_id,
-                handler: NotifyHandler::Any,
-                event: Blurt(self.protocol.clone(), bytes),
-            }),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// Runs a raw peer that dials `to`, until the test ends.
+/// Runs a raw peer that dials `to` and speaks the packet protocol badly, and no other, until the test ends.
 fn raw(secret: u8, to: &Node, blurts: Vec<Vec<u8>>) -> [u8; 32] {
     let keys = Keypair::ed25519_from_bytes([secret; 32]).unwrap();
-    let behaviour = Raw {
-        protocol: Names::new(&NETWORK).unwrap().packet,
-        blurts: blurts.into(),
-        kept: Vec::new(),
-        orders: VecDeque::new(),
-    };
-    let idle = swarm::Config::with_tokio_executor().with_idle_connection_timeout(LIMIT);
-    let mut swarm = Swarm::new(
-        transport::build(&keys, false).unwrap(),
-        behaviour,
-        keys.public().to_peer_id(),
-        idle,
-    );
-    swarm.dial(to.address.clone()).unwrap();
+    let packet = Names::new(&NETWORK).unwrap().packet;
+    let mut swarm = raw::peer(&keys, to.address.clone(), packet, blurts);
     tokio::spawn(async move {
         loop {
             swarm.select_next_some().await;
@@ -304,4 +170,60 @@ async fn connections_beyond_the_cap_are_refused() {
         .counted("refused", |c| c.dropped(NetDrop::ConnectionDenied) >= 2)
         .await;
     assert!(counters.peers <= 2, "{counters:?}");
+}
+
+/// Length, then a protobuf message of Kademlia: its type, and fields.
+fn kad(kind: u8, fields: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut message = vec![1 << 3, kind];
+    for (number, bytes) in fields {
+        assert!(bytes.len() < 128);
+        message.extend([number << 3 | 2, bytes.len() as u8]);
+        message.extend_from_slice(bytes);
+    }
+    assert!(message.len() < 128);
+    let mut out = vec![message.len() as u8];
+    out.extend(message);
+    out
+}
+
+#[tokio::test]
+async fn what_strangers_store_is_counted_and_not_kept() {
+    let a = start(config(77)).await;
+    let keys = Keypair::ed25519_from_bytes([78; 32]).unwrap();
+    let own = keys.public().to_peer_id().to_bytes();
+    let key = [7; 32];
+    // PUT_VALUE with a record, ADD_PROVIDER with its sender as provider.
+    let record = [&[1 << 3 | 2, 32][..], &key, &[2 << 3 | 2, 5], b"value"].concat();
+    let address: Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().unwrap();
+    let address = address.to_vec();
+    let mut provider = vec![1 << 3 | 2, own.len() as u8];
+    provider.extend(&own);
+    provider.extend([2 << 3 | 2, address.len() as u8]);
+    provider.extend(&address);
+    let mut blurts = vec![kad(0, &[(2, &key), (3, &record)])];
+    blurts.push(kad(2, &[(2, &key), (9, &provider)]));
+    let protocol = Names::new(&NETWORK).unwrap().kad;
+    let mut peer = raw::peer(&keys, a.address.clone(), protocol, blurts);
+    tokio::spawn(async move {
+        loop {
+            peer.select_next_some().await;
+        }
+    });
+    let counters = a
+        .counted("both refused", |c| c.dropped(NetDrop::StoreRefused) == 2)
+        .await;
+    assert_eq!(counters.served, 0);
+    // Nobody finds it here.
+    let mut asker = config(79);
+    asker.bootstrap = vec![a.address.clone()];
+    let mut asker = start(asker).await;
+    asker.send(NetCommand::Lookup { key, many: true }).await;
+    let found = asker
+        .until("the lookup's end", |event| match event {
+            NetEvent::LookupDone { found, .. } => Some(found),
+            NetEvent::Found { .. } => panic!("a stranger's record"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(found, 0);
 }

@@ -27,6 +27,8 @@ const LIVE_ATTEMPTS: u8 = 1;
 pub(crate) struct Outgoing {
     pub(crate) id: MessageId,
     pub(crate) class: Class,
+    /// The node's own word, not the user's.
+    pub(crate) note: bool,
     pub(crate) submitted_at: u64,
     pub(crate) deadline: u64,
     pub(crate) body: Vec<u8>,

@@ -6,10 +6,9 @@ use zeroize::Zeroizing;
 
 use super::incoming::{Seen, Taken};
 use super::types::{ConversationEvent, ConversationParams, Fetched, InBox, MAX_BODY, MessageId};
-use super::{Conversation, INNER_LEN, INNER_VERSION};
+use super::{Conversation, INNER_LEN, INNER_MESSAGE, INNER_NOTE};
 use crate::session::SEALED_LEN;
 use crate::session::frame::{AckKind, FRAME_LEN, Fragment, Frame};
-use crate::session::hello::Role;
 use crate::session::prekey::array;
 
 impl Conversation {
@@ -107,15 +106,26 @@ impl Conversation {
         self.peer_live_until = self.peer_live_until.max(until);
     }
 
-    fn compare_root(&self, theirs: Option<(u32, [u8; 8])>, events: &mut Vec<ConversationEvent>) {
+    /// Only two certified roots of one epoch contradict each other. Who holds no certificate says
+    /// so, and of an epoch we know nothing certified of there is nothing to compare: without
+    /// certificates honest views differ by every beat that is still on its way.
+    fn compare_root(
+        &mut self,
+        theirs: Option<(u32, [u8; 8])>,
+        events: &mut Vec<ConversationEvent>,
+    ) {
         let Some((epoch, check)) = theirs else { return };
-        let sender = match self.role {
-            Role::Initiator => Role::Responder,
-            Role::Responder => Role::Initiator,
-        };
         let ours = self.roots.iter().find(|(known, _)| *known == epoch);
-        if ours.is_some_and(|(_, root)| self.root_check(sender, epoch, root) != check) {
-            events.push(ConversationEvent::RootMismatch { epoch });
+        let Some(root) = ours.and_then(|(_, root)| *root) else {
+            self.counters.roots_unchecked += 1;
+            return;
+        };
+        if self.peer_means(epoch, &root, &check) {
+            self.counters.roots_agreed += 1;
+        } else if self.root_check(self.role.other(), epoch, None) == check {
+            self.counters.roots_unchecked += 1;
+        } else {
+            events.push(ConversationEvent::RootMismatch { epoch, check });
         }
     }
 
@@ -177,7 +187,7 @@ impl Conversation {
         while let Some((id, slow, ciphertext)) = self.incoming.pop() {
             let plain = self.ratchet.decrypt(&ciphertext).map(Zeroizing::new);
             let inner = plain.ok().and_then(|plain| read_inner(&id, &plain));
-            let Some((sent_at, body)) = inner else {
+            let Some((kind, sent_at, body)) = inner else {
                 self.counters.undecryptable += 1;
                 continue;
             };
@@ -200,20 +210,31 @@ impl Conversation {
             });
             self.acks
                 .delivered(now.saturating_add(ack_pause(&self.params)), &id, now, slow);
-            events.push(ConversationEvent::Message {
-                id,
-                body,
-                sent_at,
-                received_at: now,
+            events.push(match kind {
+                INNER_NOTE => ConversationEvent::Note { id, body },
+                _ => ConversationEvent::Message {
+                    id,
+                    body,
+                    sent_at,
+                    received_at: now,
+                },
             });
         }
     }
 }
 
-fn read_inner(id: &MessageId, plain: &[u8]) -> Option<(u64, Vec<u8>)> {
+/// Kind, submission time and body.
+fn read_inner(id: &MessageId, plain: &[u8]) -> Option<(u8, u64, Vec<u8>)> {
     let (head, body) = plain.split_at_checked(INNER_LEN)?;
-    let sound = head[0] == INNER_VERSION && head[1..17] == *id && body.len() <= MAX_BODY;
-    sound.then(|| (u64::from_le_bytes(array(&head[17..])), body.to_vec()))
+    let known = matches!(head[0], INNER_MESSAGE | INNER_NOTE);
+    let sound = known && head[1..17] == *id && body.len() <= MAX_BODY;
+    sound.then(|| {
+        (
+            head[0],
+            u64::from_le_bytes(array(&head[17..])),
+            body.to_vec(),
+        )
+    })
 }
 
 /// How long an acknowledgement waits for company.

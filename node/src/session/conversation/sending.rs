@@ -10,7 +10,7 @@ use super::types::{
     BoxTarget, Carried, Class, ConversationEvent, Deposit, FrameOut, MAX_BODY, MessageId,
     SubmitError, Urgency,
 };
-use super::{Conversation, INNER_LEN, INNER_VERSION};
+use super::{Conversation, INNER_LEN, INNER_MESSAGE, INNER_NOTE};
 use crate::session::boxes::Series;
 use crate::session::frame::Frame;
 
@@ -27,6 +27,32 @@ impl Conversation {
         class: Class,
         deadline: u64,
     ) -> Result<(), SubmitError> {
+        self.queue(now, id, body, (class, false), deadline)
+    }
+
+    /// Accepts the node's own word to the other node: carried like a message, told as
+    /// [`ConversationEvent::Note`], shown to nobody.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_note(
+        &mut self,
+        now: u64,
+        id: MessageId,
+        body: &[u8],
+        deadline: u64,
+    ) -> Result<(), SubmitError> {
+        self.queue(now, id, body, (Class::Fast, true), deadline)
+    }
+
+    fn queue(
+        &mut self,
+        now: u64,
+        id: MessageId,
+        body: &[u8],
+        (class, note): (Class, bool),
+        deadline: u64,
+    ) -> Result<(), SubmitError> {
         if self.retired {
             return Err(SubmitError::Retired);
         }
@@ -39,6 +65,7 @@ impl Conversation {
         self.out.push(Outgoing {
             id,
             class,
+            note,
             submitted_at: now,
             deadline,
             body: body.to_vec(),
@@ -156,7 +183,7 @@ impl Conversation {
             root: self
                 .roots
                 .last()
-                .map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root))),
+                .map(|(epoch, root)| (*epoch, self.root_check(self.role, *epoch, root.as_ref()))),
             live_until: if self.promised_until > now {
                 self.promised_until
             } else {
@@ -219,7 +246,11 @@ impl Conversation {
         while let Some(message) = self.out.next_to_ratchet() {
             let id = message.id;
             let mut inner = Zeroizing::new(Vec::with_capacity(INNER_LEN + message.body.len()));
-            inner.push(INNER_VERSION);
+            inner.push(if message.note {
+                INNER_NOTE
+            } else {
+                INNER_MESSAGE
+            });
             inner.extend(id);
             inner.extend(message.submitted_at.to_le_bytes());
             inner.extend(&message.body);

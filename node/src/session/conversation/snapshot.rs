@@ -127,6 +127,9 @@ struct SavedOut {
     resend_at: u64,
     #[n(11)]
     parked: bool,
+    /// Absent before notes existed.
+    #[n(12)]
+    note: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -209,7 +212,7 @@ impl From<&Conversation> for Saved {
             roots: c
                 .roots
                 .iter()
-                .map(|(epoch, root)| (*epoch, (*root).into()))
+                .filter_map(|(epoch, root)| Some((*epoch, (*root)?.into())))
                 .collect(),
         }
     }
@@ -304,7 +307,7 @@ impl Saved {
             roots: self
                 .roots
                 .into_iter()
-                .map(|(epoch, root)| (epoch, root.into()))
+                .map(|(epoch, root)| (epoch, Some(root.into())))
                 .collect(),
             events: Vec::new(),
             last_now: 0,
@@ -331,6 +334,7 @@ impl From<&Outgoing> for SavedOut {
             rounds: m.rounds,
             resend_at: m.resend_at,
             parked: m.parked,
+            note: Some(m.note),
         }
     }
 }
@@ -350,6 +354,7 @@ impl SavedOut {
             rounds: self.rounds,
             resend_at: self.resend_at,
             parked: self.parked,
+            note: self.note.unwrap_or_default(),
         }
     }
 }

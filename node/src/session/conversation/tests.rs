@@ -184,7 +184,7 @@ fn a_saved_conversation_is_the_same_conversation() {
         .unwrap();
     let first = a.next_deposit(NOW).unwrap();
     b.handle_frame(NOW, &first.frame.frame);
-    b.set_root(3, [3; 32]);
+    b.set_root(3, Some([3; 32]));
     b.wanted_boxes(NOW);
     for conversation in [&a, &b] {
         let bytes = conversation.snapshot();
@@ -507,41 +507,98 @@ fn order_of_claims_and_the_hello_answer() {
     assert_eq!(a.wants(slot_end), Some(Urgency::Ack));
 }
 
+/// What `to` makes of a frame of `from` that carries nothing but its root.
+fn say_root(from: &mut Conversation, to: &mut Conversation) -> Vec<ConversationEvent> {
+    from.answer_due = true;
+    let frame = from.next_frame(NOW).unwrap();
+    to.handle_frame(NOW, &frame.frame)
+}
+
 #[test]
 fn roots_are_compared_and_cannot_be_echoed() {
     let (mut a, mut b) = pair(82);
-    a.set_root(7, [7; 32]);
-    b.set_root(7, [7; 32]);
-    b.hello_repeated();
-    let agreed = b.next_frame(NOW).unwrap();
+    a.set_root(7, Some([7; 32]));
+    b.set_root(7, Some([7; 32]));
     assert_eq!(
-        a.handle_frame(NOW, &agreed.frame),
+        say_root(&mut b, &mut a),
         [ConversationEvent::Established { at: NOW }]
     );
     for epoch in 8..20 {
-        b.set_root(epoch, [8; 32]);
-        a.set_root(epoch, [9; 32]);
+        b.set_root(epoch, Some([8; 32]));
+        a.set_root(epoch, Some([9; 32]));
     }
     assert_eq!(a.roots.len(), MAX_ROOTS);
-    b.hello_repeated();
-    let other = b.next_frame(NOW).unwrap();
-    assert_eq!(
-        a.handle_frame(NOW, &other.frame),
-        [ConversationEvent::RootMismatch { epoch: 19 }]
-    );
+    let events = say_root(&mut b, &mut a);
+    let [ConversationEvent::RootMismatch { epoch: 19, check }] = events[..] else {
+        panic!("{events:?}");
+    };
+    assert!(a.peer_means(19, &[8; 32], &check) && !a.peer_means(19, &[9; 32], &check));
+    assert!(!a.peer_means(18, &[8; 32], &check));
     // A peer that only sends our own check back has not seen the root.
-    b.set_root(19, [9; 32]);
-    a.submit(NOW, id(1), b"", Class::Fast, NOW + LONG).unwrap();
+    a.answer_due = true;
     let ours = a.next_frame(NOW).unwrap();
+    let echoed = a.handle_frame(NOW, &ours.frame);
+    assert!(matches!(
+        echoed[..],
+        [ConversationEvent::RootMismatch { epoch: 19, .. }]
+    ));
+    assert_eq!(a.counters().roots_agreed, 1);
+}
+
+#[test]
+fn only_two_certified_roots_disagree() {
+    let (mut a, mut b) = pair(84);
+    a.established = true;
+    b.set_root(7, Some([7; 32]));
+    // Of an epoch the other side does not know (a boundary, a long absence) there is nothing to say,
+    assert_eq!(say_root(&mut b, &mut a), []);
+    // nor while one of the two holds no certificate, whichever it is.
+    a.set_root(7, None);
+    assert_eq!(say_root(&mut b, &mut a), []);
+    assert_eq!(say_root(&mut a, &mut b), []);
     assert_eq!(
-        b.handle_frame(NOW, &ours.frame).len(),
-        1,
-        "agreed, a message"
+        [a.counters().roots_unchecked, b.counters().roots_unchecked],
+        [2, 1]
     );
-    let mut echo = Frame::decode(&ours.frame).unwrap();
-    echo.fragment = None;
-    let events = a.handle_frame(NOW, &echo.encode());
-    assert_eq!(events, [ConversationEvent::RootMismatch { epoch: 19 }]);
+    // The certificate comes late; the next epoch has none, and nothing is taken back.
+    a.set_root(7, Some([7; 32]));
+    a.set_root(7, None);
+    a.set_root(8, None);
+    assert_eq!(say_root(&mut b, &mut a), []);
+    assert_eq!(a.counters().roots_agreed, 1);
+    // What was certified is compared after a restart, too.
+    let mut a = Conversation::restore(&a.snapshot(), params()).unwrap();
+    b.set_root(8, Some([1; 32]));
+    assert_eq!(say_root(&mut b, &mut a), []);
+    a.set_root(8, Some([2; 32]));
+    assert_eq!(say_root(&mut b, &mut a).len(), 1);
+    a.roots.retain(|(epoch, _)| *epoch == 7);
+    b.roots = vec![(7, Some([3; 32]))];
+    assert_eq!(say_root(&mut b, &mut a).len(), 1);
+}
+
+#[test]
+fn notes_travel_like_messages_and_are_told_apart() {
+    let mut world = World::new(86, 10);
+    world.submit(0, 1, 10, LONG);
+    let now = world.now;
+    let note = vec![5; 5_827];
+    let side = &mut world.sides[0];
+    side.conversation
+        .submit_note(now, id(2), &note, now + LONG)
+        .unwrap();
+    // Still a note after a crash before it left.
+    let saved = side.conversation.snapshot();
+    side.conversation = Conversation::restore(&saved, params()).unwrap();
+    world.run(120_000);
+    let told = |e: &(u64, ConversationEvent)| match &e.1 {
+        ConversationEvent::Note { id, body } => Some((*id, body.clone())),
+        _ => None,
+    };
+    let notes: Vec<_> = world.sides[1].events.iter().filter_map(told).collect();
+    assert_eq!(notes, [(id(2), note)]);
+    assert_eq!(world.sides[1].inbox.len(), 1);
+    assert_eq!(world.delivered(0).len(), 2);
 }
 
 #[test]

@@ -208,10 +208,20 @@ pub enum ConversationEvent {
         /// A stable code.
         code: &'static str,
     },
-    /// The peer's frame commits to another directory root for an epoch than ours.
+    /// The other node says something that is not for its user.
+    Note {
+        /// Its id.
+        id: MessageId,
+        /// Its body.
+        body: Vec<u8>,
+    },
+    /// The peer's frame commits to another root for an epoch than the certified one set here, and
+    /// not to none.
     RootMismatch {
         /// The epoch.
         epoch: u32,
+        /// What it commits to, for [`Conversation::peer_means`](super::Conversation::peer_means).
+        check: [u8; 8],
     },
 }
 
@@ -286,4 +296,8 @@ pub struct ConversationCounters {
     pub acks_dropped: u64,
     /// Boxes given up unread.
     pub boxes_given_up: u64,
+    /// Frames whose sender uses the same certified root.
+    pub roots_agreed: u64,
+    /// Frames of an epoch in which one of the two sides holds no certificate, or which we don't know.
+    pub roots_unchecked: u64,
 }

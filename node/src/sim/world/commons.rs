@@ -57,11 +57,10 @@ impl World {
             .filter(|peer| *peer != except)
             .collect();
         for _ in 0..FANOUT.min(peers.len()) {
-            let pick =
-                self.nodes[index].dice.gossip.next_u64() % u64::try_from(peers.len()).unwrap_or(1);
+            let pick = self.dice.gossip.next_u64() % u64::try_from(peers.len()).unwrap_or(1);
             let peer = peers.swap_remove(usize::try_from(pick).unwrap_or(0));
             self.nodes[index].bytes.1 += size;
-            if let Some(latency) = self.config.link.cross(&mut self.nodes[index].dice.gossip) {
+            if let Some(latency) = self.config.link.cross(&mut self.dice.gossip) {
                 let to = self.life_of(peer);
                 let message = message.clone();
                 let what = Happening::Gossip {
@@ -83,8 +82,7 @@ impl World {
         let mut values: Vec<Vec<u8>> = Vec::new();
         // Without a connection there is nobody to ask.
         if !self.nodes[index].connected.is_empty() {
-            let start =
-                self.nodes[index].dice.lookups.next_u64() % u64::try_from(self.len()).unwrap_or(1);
+            let start = self.dice.lookups.next_u64() % u64::try_from(self.len()).unwrap_or(1);
             let start = usize::try_from(start).unwrap_or(0);
             for other in (0..self.len()).map(|step| (start + step) % self.len()) {
                 let node = &self.nodes[other];
@@ -105,7 +103,7 @@ impl World {
         self.metrics.lookups.1 += u64::from(values.is_empty());
         let mut last = Span::ZERO;
         for value in values {
-            let took = self.lookup_time(index);
+            let took = self.lookup_time();
             last = last.max(took);
             let what = Happening::Found {
                 to,
@@ -114,7 +112,7 @@ impl World {
             };
             self.queue.plan(self.now + took, what);
         }
-        let took = last.max(self.lookup_time(index));
+        let took = last.max(self.lookup_time());
         self.queue.plan(
             self.now + took,
             Happening::LookupDone {
@@ -124,10 +122,10 @@ impl World {
         );
     }
 
-    fn lookup_time(&mut self, index: usize) -> Span {
+    fn lookup_time(&mut self) -> Span {
         self.config
             .link
-            .latency(&mut self.nodes[index].dice.lookups)
+            .latency(&mut self.dice.lookups)
             .times(LOOKUP_CROSSINGS)
     }
 }

@@ -117,7 +117,7 @@ impl World {
     /// Kills a node: what is not durable is gone. The commit in flight may have reached the disk or
     /// not, as a coin says.
     pub fn kill(&mut self, index: usize) {
-        let survives = self.nodes[index].dice.disks.next_u32().is_multiple_of(2);
+        let survives = self.dice.disks.next_u32().is_multiple_of(2);
         self.crash(index, survives);
     }
 
@@ -176,7 +176,7 @@ impl World {
         node.in_flight = Some(commit);
         node.taken.written_out();
         let sync = self.config.sync.as_micros();
-        let took = Span::from_micros(sync + node.dice.disks.next_u64() % sync.max(1));
+        let took = Span::from_micros(sync + self.dice.disks.next_u64() % sync.max(1));
         let life = node.life(index);
         self.queue.plan(self.now + took, Happening::Durable(life));
     }
@@ -214,8 +214,7 @@ impl World {
             .filter(|other| *other != index && self.runs(*other))
             .collect();
         for _ in 0..BOOTSTRAPS.min(running.len()) {
-            let pick =
-                self.nodes[index].dice.dials.next_u64() % u64::try_from(running.len()).unwrap_or(1);
+            let pick = self.dice.dials.next_u64() % u64::try_from(running.len()).unwrap_or(1);
             let peer = running.swap_remove(usize::try_from(pick).unwrap_or(0));
             self.dial(index, peer, Span::ZERO);
         }

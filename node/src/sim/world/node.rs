@@ -7,7 +7,6 @@ use mix::time::Moment;
 use rand_core::Rng;
 use storage::backend::memory::MemoryBackend;
 
-use super::dice::Dice;
 use super::queue::Life;
 use crate::core::{Commit, Core};
 use crate::sim::adversary::Adversary;
@@ -44,7 +43,6 @@ pub(super) struct SimNode {
     pub(super) bytes: (u64, u64),
     pub(super) role: Option<Box<dyn Adversary>>,
     pub(super) taken: Taken,
-    pub(super) dice: Dice,
 }
 
 /// Gossip messages heard, oldest forgotten first.
@@ -129,7 +127,6 @@ impl SimNode {
             bytes: (0, 0),
             role: None,
             taken: Taken::default(),
-            dice: Dice::new(seed, which),
         }
     }
 

@@ -1,6 +1,5 @@
-//! What is going to happen, in order of time. Things due at one moment happen in the order of the nodes they happen to, and
-//! to one node in the order in which they were planned: a run depends neither on a heap's whims nor on which of several nodes
-//! was busy before.
+//! What is going to happen, in order of time. Things due at one moment happen in the order in which
+//! they were planned, so that a run never depends on a heap's whims.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -73,28 +72,9 @@ pub(super) enum Happening {
     Lost { to: Life, peer: usize },
 }
 
-impl Happening {
-    /// The node it happens to.
-    fn node(&self) -> usize {
-        match self {
-            Self::Wake(life) | Self::Durable(life) => life.node,
-            Self::Inject { to, .. } => *to,
-            Self::Connect { dialler, .. } => dialler.node,
-            Self::Packet { to, .. }
-            | Self::Gossip { to, .. }
-            | Self::Found { to, .. }
-            | Self::LookupDone { to, .. }
-            | Self::Ask { to, .. }
-            | Self::Answer { to, .. }
-            | Self::Lost { to, .. } => to.node,
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Planned {
     at: Moment,
-    node: usize,
     number: u64,
     what: Happening,
 }
@@ -116,8 +96,7 @@ impl PartialOrd for Planned {
 impl Ord for Planned {
     /// Earliest first in a heap that gives the greatest.
     fn cmp(&self, other: &Self) -> Ordering {
-        let key = |one: &Self| (one.at, one.node, one.number);
-        key(other).cmp(&key(self))
+        (other.at, other.number).cmp(&(self.at, self.number))
     }
 }
 
@@ -132,7 +111,6 @@ impl Queue {
         self.planned += 1;
         self.heap.push(Planned {
             at,
-            node: what.node(),
             number: self.planned,
             what,
         });
@@ -153,9 +131,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_first_then_the_order_of_nodes() {
+    fn time_first_then_order_of_planning() {
         let mut queue = Queue::default();
-        for (at, node) in [(5, 2), (3, 1), (5, 0), (3, 3), (9, 4)] {
+        for (at, node) in [(5, 0), (3, 1), (5, 2), (3, 3), (9, 4)] {
             queue.plan(Moment(at), Happening::Wake(Life { node, number: 0 }));
         }
         let mut order = Vec::new();

@@ -20,8 +20,7 @@ impl World {
             return;
         };
         self.count(index, sync.request.len());
-        let dice = &mut self.nodes[index].dice.sync;
-        let at = self.now + self.config.link.latency(dice);
+        let at = self.now + self.config.link.latency(&mut self.dice.sync);
         let what = Happening::Ask {
             from: me,
             to: self.life_of(peer),
@@ -49,8 +48,7 @@ impl World {
         if let Some(answer) = &data {
             self.count(to.node, answer.len());
         }
-        let dice = &mut self.nodes[to.node].dice.sync;
-        let at = now + self.config.link.latency(dice);
+        let at = now + self.config.link.latency(&mut self.dice.sync);
         let what = Happening::Answer {
             to: from,
             from: to.node,

@@ -49,8 +49,7 @@ impl World {
     pub(super) fn invite(&mut self, index: usize) {
         for other in 0..self.len() {
             if other != index && self.nodes[other].wanted.contains(&index) {
-                let draw = self.nodes[other].dice.dials.next_u64();
-                let pause = Span::from_millis(draw % REDIAL_MS);
+                let pause = Span::from_millis(self.dice.dials.next_u64() % REDIAL_MS);
                 self.dial(other, index, pause);
             }
         }
@@ -61,7 +60,7 @@ impl World {
         if !self.nodes[peer].runs() {
             return;
         }
-        let one = self.config.link.latency(&mut self.nodes[index].dice.dials);
+        let one = self.config.link.latency(&mut self.dice.dials);
         let at = self.now + after + one.times(DIAL_CROSSINGS);
         let (dialler, to) = (self.life_of(index), self.life_of(peer));
         self.queue.plan(at, Happening::Connect { dialler, to });
@@ -98,7 +97,7 @@ impl World {
             self.nodes[index].connected.remove(&peer);
         }
         for (index, peer) in [(one, other), (other, one)] {
-            let at = self.now + self.config.link.latency(&mut self.nodes[index].dice.dials);
+            let at = self.now + self.config.link.latency(&mut self.dice.dials);
             self.queue.plan(
                 at,
                 Happening::Lost {
@@ -118,7 +117,7 @@ impl World {
             self.nodes[peer].connected.remove(&index);
             self.nodes[peer].linked.remove(&index);
             self.nodes[peer].arrivals.remove(&index);
-            let at = self.now + self.config.link.latency(&mut self.nodes[peer].dice.dials);
+            let at = self.now + self.config.link.latency(&mut self.dice.dials);
             self.queue.plan(
                 at,
                 Happening::Lost {
@@ -197,7 +196,7 @@ impl World {
     fn put_on_link(&mut self, from: usize, to: usize, frame: Frame) {
         let size = u64::try_from(frame.len()).unwrap_or(0);
         self.nodes[from].bytes.1 += size;
-        let Some(latency) = self.config.link.cross(&mut self.nodes[from].dice.wire) else {
+        let Some(latency) = self.config.link.cross(&mut self.dice.wire) else {
             self.metrics.lose("lost");
             return;
         };

@@ -1,0 +1,5 @@
+//! libFuzzer's door to `murmuration_fuzz::dht_faults`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    murmuration_fuzz::dht_faults::play(data);
+});
