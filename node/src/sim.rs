@@ -5,13 +5,14 @@
 //! that anyone can rerun.
 //!
 //! The rooms: [`world`] (the mesh in virtual time), [`link`] (latency and loss), [`disk`] (what
-//! survives), [`adversary`] (hostile roles), [`crowd`] (directories of nodes that don't run), [`metrics`] (counts and quantiles), [`seed`] (streams
+//! survives), [`mesh`] (the PKI alone, for thousands of nodes), [`adversary`] (hostile roles), [`crowd`] (directories of nodes that don't run), [`metrics`] (counts and quantiles), [`seed`] (streams
 //! of randomness), [`scenario`] (what can be run by name).
 
 pub mod adversary;
 pub mod crowd;
 pub mod disk;
 pub mod link;
+pub mod mesh;
 pub mod metrics;
 pub mod scenario;
 pub mod seed;

@@ -23,6 +23,7 @@ use crate::sim::link::LinkModel;
 use crate::sim::seed::stream;
 
 mod gossip;
+mod hostile;
 mod life;
 mod lookup;
 mod peer;
@@ -33,8 +34,8 @@ mod tally;
 pub use gossip::Gossip;
 pub use life::Churn;
 use lookup::Pages;
-pub use peer::Role;
 use peer::Peer;
+pub use peer::Role;
 use queue::{Event, Life, Queue};
 pub use tally::{Kind, Raw, Traffic};
 
@@ -87,6 +88,7 @@ struct Dice {
     links: ChaCha20Rng,
     churn: ChaCha20Rng,
     disks: ChaCha20Rng,
+    hostile: ChaCha20Rng,
 }
 
 /// The mesh.
@@ -132,6 +134,7 @@ impl Mesh {
             links: stream(seed, "mesh links", 0, 0),
             churn: stream(seed, "mesh churn", 0, 0),
             disks: stream(seed, "mesh disks", 0, 0),
+            hostile: stream(seed, "mesh hostile", 0, 0),
         };
         let mut mesh = Self {
             network: config.params.id(),
@@ -196,6 +199,7 @@ impl Mesh {
             Event::Connect { from, to } => self.connect(from, to),
             Event::Notice { node, peer } => self.notice(node, peer),
             Event::Slot(life) => self.slot(life),
+            Event::Flood(life) => self.flood(life),
             Event::Leave(life) => self.leave(life),
             Event::Join(node) => self.join(node),
         }
@@ -319,6 +323,24 @@ impl Mesh {
             total.add(&core::mem::take(&mut peer.traffic));
         }
         (total, core::mem::take(&mut self.raw))
+    }
+
+    /// How a node behaves.
+    #[must_use]
+    pub fn role(&self, node: u32) -> Role {
+        self.peers[node as usize].role
+    }
+
+    /// Who has this short id.
+    #[must_use]
+    pub fn number_of(&self, short: &ShortId) -> Option<u32> {
+        self.by_short.get(short).copied()
+    }
+
+    /// The short id of a node.
+    #[must_use]
+    pub fn short(&self, node: u32) -> ShortId {
+        self.peers[node as usize].short
     }
 
     /// How many nodes run.

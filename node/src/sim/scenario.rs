@@ -5,6 +5,9 @@
 
 mod chat;
 mod first_light;
+mod partition;
+mod pki_attack;
+mod pki_churn;
 mod routes;
 
 use serde_json::{Map, Value, json};
@@ -13,7 +16,21 @@ use crate::cli::progress::Progress;
 use crate::error::Error;
 
 /// Every scenario, in the order of `murmur sim --list`.
-pub(crate) const ALL: &[&dyn Scenario] = &[&first_light::FirstLight, &chat::Chat, &routes::Routes];
+pub(crate) const ALL: &[&dyn Scenario] = &[
+    &first_light::FirstLight,
+    &chat::Chat,
+    &routes::Routes,
+    &pki_churn::PkiChurn {
+        name: "pki-churn",
+        nodes: 1_000,
+    },
+    &pki_churn::PkiChurn {
+        name: "pki-churn-3000",
+        nodes: 3_000,
+    },
+    &pki_attack::PkiAttack,
+    &partition::Partition,
+];
 
 /// A named claim.
 pub(crate) trait Scenario: Sync {

@@ -14,10 +14,10 @@ use mix::time::{Moment, Span};
 use super::queue::{Event, Life};
 use super::{Kind, Mesh, place};
 
-/// What wraps a message: its envelope with the topic (44 B), yamux and noise (30 B). TCP/IP isn't counted.
-pub(super) const ENVELOPE: u64 = 74;
+/// What wraps a message: its envelope with the topic (23 B), yamux and noise (30 B). TCP/IP isn't counted.
+pub(super) const ENVELOPE: u64 = 53;
 /// A control message without its ids, wrapped.
-const CONTROL: u64 = 72;
+const CONTROL: u64 = 51;
 /// A message id of 20 B in a control message.
 const ID: u64 = 22;
 const HEARTBEAT: Span = Span::from_millis(700);
@@ -46,15 +46,15 @@ pub struct Gossip {
 }
 
 impl Gossip {
-    /// Gossipsub's own defaults with the windows of `dht::net`.
+    /// What `dht::net` sets.
     #[must_use]
     pub fn production() -> Self {
         Self {
-            mesh: 6,
-            low: 5,
-            high: 12,
-            lazy: 6,
-            factor: 0.25,
+            mesh: 3,
+            low: 2,
+            high: 4,
+            lazy: 0,
+            factor: 0.0,
             windows: 5,
         }
     }
@@ -134,6 +134,14 @@ impl Mesh {
             let pick = place(others.len(), &mut self.dice.gossip);
             to.push(others.swap_remove(pick));
         }
+        for peer in to {
+            self.transmit(node, peer, message);
+        }
+    }
+
+    /// A hostile node says something to these peers alone.
+    pub(super) fn say_to(&mut self, node: u32, data: Vec<u8>, to: Vec<u32>) {
+        let message = self.messages.add(self.now, data.into());
         for peer in to {
             self.transmit(node, peer, message);
         }

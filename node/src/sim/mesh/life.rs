@@ -88,7 +88,8 @@ impl Mesh {
             return;
         };
         let latency = self.config.link.latency(&mut self.dice.links).times(3);
-        self.queue.plan(self.now + latency, Event::Connect { from, to });
+        self.queue
+            .plan(self.now + latency, Event::Connect { from, to });
     }
 
     /// Whom a node dials: somebody of the set it knows; while it knows nobody, somebody that a bootstrap peer names.

@@ -110,12 +110,16 @@ impl Mesh {
                 Some(epoch) => self.head(server, epoch),
                 None => self.page(server, &key),
             };
-            self.peers[node as usize].traffic.send(Kind::Lookup, QUESTION);
+            self.peers[node as usize]
+                .traffic
+                .send(Kind::Lookup, QUESTION);
             let size = CLOSER + value.as_ref().map_or(0, |value| value.len() as u64);
             let traffic = &mut self.peers[server as usize].traffic;
             traffic.receive(Kind::Lookup, QUESTION);
             traffic.send(Kind::Lookup, size);
-            self.peers[node as usize].traffic.receive(Kind::Lookup, size);
+            self.peers[node as usize]
+                .traffic
+                .receive(Kind::Lookup, size);
             // Answers that come after the end are paid for, and not read.
             let ended = answers >= most || values.len() >= VALUES;
             match value {
@@ -142,7 +146,8 @@ impl Mesh {
             self.queue.plan(self.now + took, what);
         }
         let took = last.max(self.lookup_time());
-        self.queue.plan(self.now + took, Event::Done(life, Box::new(key)));
+        self.queue
+            .plan(self.now + took, Event::Done(life, Box::new(key)));
     }
 
     /// The nodes that a key lies at: running ones at random, each once.

@@ -30,6 +30,18 @@ pub enum Role {
     Honest,
     /// By the rules, but it never votes or proposes.
     Silent,
+    /// Signs two beats in each epoch.
+    TwoBeats,
+    /// Signs two votes in each epoch.
+    TwoVotes,
+    /// Beats as its epoch is cut off.
+    Late,
+    /// Proposes sets that lack some nodes.
+    Omitter,
+    /// Proposes what no rule grants.
+    Forger,
+    /// Floods its peers with forged and with old records.
+    Flooder,
 }
 
 impl Role {
@@ -42,6 +54,12 @@ impl Role {
     #[must_use]
     pub fn follows_rules(self) -> bool {
         self == Self::Honest
+    }
+
+    /// Whether proofs can be made against it.
+    #[must_use]
+    pub fn equivocates(self) -> bool {
+        matches!(self, Self::TwoBeats | Self::TwoVotes)
     }
 }
 
@@ -184,7 +202,12 @@ impl Mesh {
         peer.life += 1;
         let (number, again) = (u64::from(node), u64::from(peer.life));
         let rng = stream(seed, "mesh pki", number, again);
-        let mut pki = Pki::new(self.config.params.clone(), peer.id, dht::Caps::default(), rng);
+        let mut pki = Pki::new(
+            self.config.params.clone(),
+            peer.id,
+            dht::Caps::default(),
+            rng,
+        );
         pki.share_checks(self.checks.clone());
         if peer.role.witnesses() {
             pki.set_witness(WitnessKeys {
@@ -201,10 +224,15 @@ impl Mesh {
         let descriptor = peer.descriptor(&self.network, node, now);
         let kept: Vec<_> = peer.kept.values().cloned().collect();
         peer.pki = Some(pki);
-        for record in descriptor.map(OwnRecord::Descriptor).into_iter().chain(kept) {
+        for record in descriptor
+            .map(OwnRecord::Descriptor)
+            .into_iter()
+            .chain(kept)
+        {
             self.say(node, record);
         }
         let life = self.life_of(node);
+        self.plan_flood(life);
         self.upkeep(life);
     }
 
@@ -218,6 +246,9 @@ impl Mesh {
                 .insert(shelf, record.clone())
                 .is_none(),
             None => true,
+        };
+        let Some(record) = self.twist(node, record) else {
+            return;
         };
         let Some(pki) = self.peers[node as usize].pki.as_mut() else {
             return;
@@ -250,7 +281,8 @@ impl Mesh {
             Some((epoch, due)) if epoch == current + 1 => due,
             _ => {
                 let due = epoch::beat_due(&params, current + 1, &mut peer.dice);
-                peer.planned = Some((current + 1, due));
+                let due = self.beat_time(life.node, current + 1, due);
+                self.peers[life.node as usize].planned = Some((current + 1, due));
                 due
             }
         };

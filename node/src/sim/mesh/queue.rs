@@ -31,17 +31,9 @@ pub(super) enum Event {
     /// Keys and descriptors are looked after.
     Upkeep(Life),
     /// A gossip message arrives.
-    Bundle {
-        message: u32,
-        from: u32,
-        to: Life,
-    },
+    Bundle { message: u32, from: u32, to: Life },
     /// A peer asks for a message it was told of.
-    Want {
-        message: u32,
-        from: Life,
-        to: u32,
-    },
+    Want { message: u32, from: Life, to: u32 },
     /// Gossip's heartbeat, while there is something to do in it.
     Heartbeat(Life),
     /// A record of the node's own is on its disk.
@@ -57,17 +49,13 @@ pub(super) enum Event {
     /// A node looks for a neighbour to ask: the connection is up by then.
     Seek(Life, Box<SyncRequest>),
     /// A dial has succeeded, unless one of the two is gone.
-    Connect {
-        from: Life,
-        to: u32,
-    },
+    Connect { from: Life, to: u32 },
     /// A node notices that a peer is gone.
-    Notice {
-        node: Life,
-        peer: Life,
-    },
+    Notice { node: Life, peer: Life },
     /// Links are chosen anew.
     Slot(Life),
+    /// A hostile node floods its peers.
+    Flood(Life),
     /// A node leaves without a word.
     Leave(Life),
     /// A node comes, for the first time or back.

@@ -24,7 +24,9 @@ impl Mesh {
             return;
         };
         let bytes = request.request.len() as u64 + WRAP;
-        self.peers[life.node as usize].traffic.send(Kind::Sync, bytes);
+        self.peers[life.node as usize]
+            .traffic
+            .send(Kind::Sync, bytes);
         let at = self.now + self.config.link.latency(&mut self.dice.sync);
         let letter = Letter {
             from: life,
@@ -56,7 +58,8 @@ impl Mesh {
             token: letter.token,
             data,
         };
-        self.queue.plan(at, Event::Answer(letter.from, Box::new(answer)));
+        self.queue
+            .plan(at, Event::Answer(letter.from, Box::new(answer)));
     }
 
     /// An answer arrives, or the news that there is none.
@@ -74,7 +77,9 @@ impl Mesh {
             None => pki.handle_sync_failed(now, letter.token),
         }
         let bytes = letter.data.as_ref().map_or(0, |data| data.len() as u64) + WRAP;
-        self.peers[to.node as usize].traffic.receive(Kind::Sync, bytes);
+        self.peers[to.node as usize]
+            .traffic
+            .receive(Kind::Sync, bytes);
         self.drain(to.node);
     }
 

@@ -30,11 +30,11 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn send(&mut self, kind: Kind, bytes: u64) {
+    pub(crate) fn send(&mut self, kind: Kind, bytes: u64) {
         self.sent[kind as usize] += bytes;
     }
 
-    pub(super) fn receive(&mut self, kind: Kind, bytes: u64) {
+    pub(crate) fn receive(&mut self, kind: Kind, bytes: u64) {
         self.received[kind as usize] += bytes;
     }
 
@@ -50,7 +50,7 @@ impl Traffic {
         self.received.iter().sum()
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.sent.iter_mut().zip(other.sent) {
             *mine += theirs;
         }
@@ -80,7 +80,7 @@ pub struct Raw {
 }
 
 impl Raw {
-    pub(super) fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.records += 1;
         self.bytes += bytes as u64;
     }
