@@ -61,6 +61,8 @@ pub struct MeshConfig {
     pub spread: Span,
     /// Role of a node by its number, drawn by the caller.
     pub roles: Vec<Role>,
+    /// Whether what nodes would serve is written down, for [`Mesh::take_served`].
+    pub serves: bool,
 }
 
 impl MeshConfig {
@@ -76,6 +78,7 @@ impl MeshConfig {
             churn: None,
             spread: Span::from_secs(300),
             roles: Vec::new(),
+            serves: false,
         }
     }
 }
@@ -111,7 +114,13 @@ pub struct Mesh {
     /// Whether two nodes can reach each other: those with the same mark can.
     sides: Vec<u8>,
     split: bool,
+    served: Served,
 }
+
+/// Values by key: of each key the different ones.
+pub type Served = BTreeMap<[u8; 32], Vec<Arc<[u8]>>>;
+/// Different values of one key written down: the latest.
+const VALUES: usize = 4;
 
 impl std::fmt::Debug for Mesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -151,6 +160,7 @@ impl Mesh {
             events: 0,
             sides: Vec::new(),
             split: false,
+            served: Served::new(),
             config,
         };
         for _ in 0..mesh.config.nodes {
@@ -255,7 +265,32 @@ impl Mesh {
                 break;
             }
         }
+        self.write_served(life);
         self.arm(life);
+    }
+
+    fn write_served(&mut self, life: Life) {
+        while self.config.serves
+            && let Some((key, value)) = self.pki_in(life).and_then(Pki::poll_serve)
+        {
+            let values = self.served.entry(key).or_default();
+            values.retain(|known| **known != *value);
+            if values.len() >= VALUES {
+                values.remove(0);
+            }
+            values.push(value.into());
+        }
+    }
+
+    /// What nodes have served so far, if the configuration asked for it.
+    pub fn take_served(&mut self) -> Served {
+        core::mem::take(&mut self.served)
+    }
+
+    /// What nodes share: for others of the same process.
+    #[must_use]
+    pub fn checks(&self) -> Arc<Checks> {
+        self.checks.clone()
     }
 
     fn arm(&mut self, life: Life) {

@@ -4,6 +4,7 @@
 //! targets (what must hold). Wall-clock time is nowhere in them.
 
 mod chat;
+mod eclipse;
 mod first_light;
 mod partition;
 mod pki_attack;
@@ -29,6 +30,7 @@ pub(crate) const ALL: &[&dyn Scenario] = &[
         nodes: 3_000,
     },
     &pki_attack::PkiAttack,
+    &eclipse::Eclipse,
     &partition::Partition,
 ];
 
