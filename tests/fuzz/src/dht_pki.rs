@@ -120,7 +120,7 @@ impl Life {
             }
             reached.push(self.step(&mut input));
         }
-        self.now = self.now + Span::from_millis(100);
+        self.now += Span::from_millis(100);
         self.check();
         reached
     }
@@ -169,7 +169,7 @@ impl Life {
             }
             7 => {
                 // Clocks jump, too.
-                let (by, back) = (input.byte(), input.byte() % 8 == 0);
+                let (by, back) = (input.byte(), input.byte().is_multiple_of(8));
                 let span = Span::from_millis(u64::from(by) * 250);
                 self.now = if back { now - span } else { now + span };
                 self.turn();

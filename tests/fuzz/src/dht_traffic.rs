@@ -118,7 +118,7 @@ impl Mesh {
 
     /// Half a second: everyone says what it has to say, and hears what the others said. Node 1 misses half of the gossip.
     fn turn(&mut self) {
-        self.now = self.now + Span::from_millis(500);
+        self.now += Span::from_millis(500);
         for at in 0..self.pkis.len() {
             let now = self.now;
             let (own, pki) = &mut self.pkis[at];

@@ -131,8 +131,10 @@ impl Asks {
             .filter(|(_, ask)| late(ask))
             .map(|(key, _)| *key)
             .collect();
-        late.iter()
-            .fold(false, |any, key| self.done(now, key) || any)
+        for key in &late {
+            self.done(now, key);
+        }
+        !late.is_empty()
     }
 
     pub(super) fn timeout(&self) -> Option<Moment> {

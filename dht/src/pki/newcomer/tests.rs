@@ -68,7 +68,7 @@ fn run(pki: &mut Pki, values: &BTreeMap<[u8; 32], Vec<Vec<u8>>>, seconds: u64) -
             }
             pki.handle_lookup_done(now, &key);
         }
-        now = now + Span::from_millis(250);
+        now += Span::from_millis(250);
     }
     asked
 }
@@ -203,7 +203,7 @@ fn the_heads_of_liars_stay_within_their_caps() {
         let window = WINDOW as usize;
         assert!(heads <= HELD * window && candidates <= HELD * window);
         assert!(asks <= (1 + HELD) * window);
-        now = now + Span::from_millis(100);
+        now += Span::from_millis(100);
     }
 }
 
