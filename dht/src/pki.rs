@@ -567,8 +567,8 @@ impl Pki {
                         .insert_descriptor(self.now, bytes, &mut self.counters)
                 }
                 Record::Beat(bytes) => self.store.insert_beat(self.now, bytes, &mut self.counters),
-                Record::Proposal(bytes) => self.take_proposal(*bytes),
-                Record::Vote(bytes) => self.take_vote(*bytes),
+                Record::Proposal(bytes) => self.take_proposal(bytes),
+                Record::Vote(bytes) => self.take_vote(bytes),
                 Record::Fault(bytes) => self.take_fault(bytes),
             };
             taken.vouched &= matches!(outcome, Outcome::New | Outcome::Seen);

@@ -28,7 +28,7 @@ impl Directory {
             entry.standing = standing;
             sorted.push((order_key(&seed, &short), entry));
         }
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        sorted.sort_by_key(|pair| pair.0);
         let entries = sorted.into_iter().map(|(_, entry)| entry).collect();
         let mut directory = Self::of_sorted(params, epoch, seed, entries);
         directory.next = Candidates::draw(&directory, epoch.saturating_add(1));

@@ -222,7 +222,7 @@ mod tests {
     fn nobody_is_told_of_our_own_machine_on_a_public_network() {
         let all = ["127.0.0.1", "192.168.1.7", "9.9.9.9", "::1", "2a00:1450::1"];
         let mut core = open_in(&public(), &SimDisk::default(), 1);
-        let global = ["9.9.9.9", "2a00:1450::1"].map(|ip| address(ip));
+        let global = ["9.9.9.9", "2a00:1450::1"].map(address);
         assert_eq!(told(&mut core, &all), global);
         // Behind a NAT there is nothing to tell, and it takes part all the same.
         let mut core = open_in(&public(), &SimDisk::default(), 2);
@@ -234,11 +234,7 @@ mod tests {
 
     #[test]
     fn what_others_tell_is_not_dialled_on_a_public_network_but_on_a_local_one() {
-        let listed = || {
-            ["127.0.0.1", "10.0.0.1", "9.9.9.9"]
-                .map(|ip| address(ip))
-                .to_vec()
-        };
+        let listed = || ["127.0.0.1", "10.0.0.1", "9.9.9.9"].map(address).to_vec();
         let core = open_in(&public(), &SimDisk::default(), 1);
         let mut addresses = listed();
         core.keep_dialable(&mut addresses);

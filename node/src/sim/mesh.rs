@@ -203,7 +203,6 @@ impl Mesh {
                     self.drain(life.node);
                 }
             }
-            Event::Seek(life, request) => self.seek(life, *request),
             Event::Ask(to, letter) => self.asked(to, &letter),
             Event::Answer(to, letter) => self.answered(to, &letter),
             Event::Connect { from, to } => self.connect(from, to),

@@ -189,13 +189,14 @@ impl World {
         &self.dialled
     }
 
-    /// Lookups of anything but the head of an epoch or a page of a directory that somebody served.
+    /// Lookups of anything but the head or certificate of an epoch, or what somebody served of a whole directory.
     #[must_use]
     pub fn strange_lookups(&self) -> u64 {
         let params = &self.config.params;
         let (network, last) = (params.id(), dht::epoch::epoch_at(params, self.now) + 1);
+        let certificate = |epoch| dht::page::certificate_key(&network, dht::id::Cell::WHOLE, epoch);
         let heads: BTreeSet<[u8; 32]> = (0..=last)
-            .map(|epoch| dht::pki::head_key(&network, epoch))
+            .flat_map(|epoch| [dht::pki::head_key(&network, epoch), certificate(epoch)])
             .collect();
         let known = |key: &[u8; 32]| heads.contains(key) || self.offered.contains(key);
         let strange = self.asked.iter().filter(|(_, _, key)| !known(key));

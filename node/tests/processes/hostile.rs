@@ -123,7 +123,8 @@ impl NetworkBehaviour for Raw {
                 self.orders
                     .extend(self.blurts.pop_front().map(|bytes| (peer, bytes)));
             }
-            Err(error) => eprintln!("raw peer: {error}"),
+            // Refused: who waits for `written` notices.
+            Err(_) => {}
         }
     }
 

@@ -372,7 +372,7 @@ impl Pki {
                 .into_iter()
                 .map(|pair| (key_of_pair(&pair.0, &pair.1), pair))
                 .collect();
-            keyed.sort_by(|a, b| a.0.cmp(&b.0));
+            keyed.sort_by_key(|pair| pair.0);
             let (keys, pairs): (Vec<_>, Vec<_>) = keyed.into_iter().unzip();
             let listed = Listed {
                 keys: keys.into(),

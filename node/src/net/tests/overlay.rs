@@ -28,23 +28,23 @@ fn judge(
 
 #[tokio::test]
 async fn an_accepted_bundle_reaches_eight_nodes() {
-    let hub = start(config(30)).await;
     let mut arrived = Vec::new();
-    let mut others = Vec::new();
+    let mut others = vec![start(config(30)).await];
+    let known = |others: &[Node]| others.iter().map(|node| node.address.clone()).collect();
+    // Everyone knows everyone before: through one alone gossip reaches four, and reconciliation the rest.
     for secret in 31..37 {
         let mut config = config(secret);
-        config.bootstrap = vec![hub.address.clone()];
+        config.bootstrap = known(&others);
         others.push(start(config).await);
     }
     let mut last = config(37);
-    last.bootstrap = vec![hub.address.clone()];
+    last.bootstrap = known(&others);
     let last = start(last).await;
     // Published before anybody is connected: it waits and goes out when somebody listens.
     last.send(NetCommand::Publish {
         data: b"bundle".to_vec(),
     })
     .await;
-    others.push(hub);
     for node in others {
         arrived.push(judge(node, |_| Verdict::Accept));
     }

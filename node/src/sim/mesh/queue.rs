@@ -5,7 +5,6 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use dht::OwnRecord;
-use dht::pki::SyncRequest;
 use mix::time::Moment;
 
 /// One life of one node: what was meant for an earlier life never reaches a later one.
@@ -46,8 +45,6 @@ pub(super) enum Event {
     Ask(Life, Box<Letter>),
     /// Its answer arrives.
     Answer(Life, Box<Letter>),
-    /// A node looks for a neighbour to ask: the connection is up by then.
-    Seek(Life, Box<SyncRequest>),
     /// A dial has succeeded, unless one of the two is gone.
     Connect { from: Life, to: u32 },
     /// A node notices that a peer is gone.

@@ -130,7 +130,7 @@ fn one(sea: &Sea, knows: bool, dice: &mut ChaCha20Rng, ends: &mut Ends) {
             // Its neighbours are liars, too.
             pki.handle_sync_failed(now, request.token);
         }
-        now = now + STEP;
+        now += STEP;
     }
     let root = pki.directory(PRESENT).map(|set| set.root());
     match (is_there(&mut pki), root == Some(sea.present)) {
