@@ -435,6 +435,11 @@ impl Pki {
         self.newcomer.as_ref().map(Newcomer::progress)
     }
 
+    /// Whether this node trusts a root from elsewhere, and nothing that doesn't follow from it.
+    fn came_by_root(&self) -> bool {
+        self.newcomer.is_some() || self.joined.is_some()
+    }
+
     /// What the way in led to.
     pub fn joined(&self) -> Option<&Joined> {
         self.joined.as_ref()

@@ -71,6 +71,8 @@ pub(super) struct Certify {
     /// A head had a certificate that we had no means to check.
     behind: bool,
     adoption: Option<Adoption>,
+    /// How often the way on from a trusted root was looked for again.
+    rejoins: u32,
 }
 
 /// Who may vote in an epoch.

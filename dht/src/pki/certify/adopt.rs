@@ -19,6 +19,9 @@ use crate::{
 use mix::ShortId;
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Ways on that are looked for after the first, in the life of a process.
+const REJOINS: u32 = 16;
+
 /// A certified set on its way in.
 #[derive(Debug)]
 pub(super) struct Adoption {
@@ -42,6 +45,10 @@ impl Pki {
                     self.certify.behind = true;
                     self.begin_adoption(certificate);
                 }
+                Err(DropReason::Witness) => {
+                    self.counters.drop(DropReason::Witness);
+                    self.go_on_from_the_root(head.header.epoch);
+                }
                 Err(reason) => self.counters.drop(reason),
             }
         }
@@ -53,8 +60,27 @@ impl Pki {
         }
     }
 
-    /// Only who has no past, or one that ended too long ago, goes on from what it can't check.
+    /// Who came by a root that it trusts looks for the way on from where it got to, when a head says that there is more: liars may
+    /// have hidden a certificate from it. A few times only, for such heads cost nothing to make.
+    fn go_on_from_the_root(&mut self, epoch: u32) {
+        let newest = self.store.past().last().map(|last| last.directory.clone());
+        if let Some(last) = newest.filter(|last| last.epoch() < epoch)
+            && self.came_by_root()
+            && self.is_new()
+            && self.newcomer.is_none()
+            && self.certify.rejoins < REJOINS
+        {
+            self.certify.rejoins += 1;
+            self.join(self.now, last.root());
+        }
+    }
+
+    /// Only who has no past, or one that ended too long ago, goes on from what it can't check. Who trusts a root never does: its
+    /// way on is the chain.
     fn may_adopt(&self, epoch: u32) -> bool {
+        if self.came_by_root() {
+            return false;
+        }
         match self.store.past().last() {
             None => true,
             Some(last) => {
