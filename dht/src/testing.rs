@@ -152,6 +152,7 @@ impl Past {
             );
             let records = past.nodes.iter().map(|node| node.records(e));
             let seed = seeds.at(e).unwrap();
+            seeds.rest_on(e, &seed);
             let directory = Directory::build_on(params, e, seed, records, &basis);
             if let Some(before) = past.certificates.last() {
                 seeds.commit(e + 1, &seed, &before.mix());

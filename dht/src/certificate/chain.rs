@@ -44,6 +44,13 @@ pub enum ChainError {
     Seed,
 }
 
+/// The seeds after a certified header that commits to no certificate.
+fn resting(header: &Header) -> Seeds {
+    let mut seeds = Seeds::genesis([0; 32]);
+    seeds.rest_on(header.epoch, &header.seed);
+    seeds
+}
+
 impl Chain {
     /// Starts at a root trusted from elsewhere (a contact's address, a release): its header and the candidates it commits to.
     ///
@@ -66,7 +73,7 @@ impl Chain {
             tip: header,
             next,
             certificate: None,
-            seeds: None,
+            seeds: (header.previous_certificate == [0; 32]).then(|| resting(&header)),
         })
     }
 
@@ -110,12 +117,14 @@ impl Chain {
         }
         certificate.verify(&self.network, &self.next)?;
         if let (true, Some(before)) = (commits, before) {
-            let mut seeds = self.seeds.unwrap_or(Seeds::genesis([0; 32]));
+            let mut seeds = resting(header);
             seeds.commit(epoch.saturating_add(1), &header.seed, &before.mix());
             self.seeds = Some(seeds);
         } else if commits {
             // Right behind the checkpoint: it commits to a certificate that the chain doesn't hold, so the seeds are unknown.
             self.seeds = None;
+        } else {
+            self.seeds = Some(resting(header));
         }
         self.tip = *header;
         self.next = next;

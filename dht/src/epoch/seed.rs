@@ -48,6 +48,15 @@ impl Seeds {
         }
     }
 
+    /// Header `e`, of this seed, is certified: the seeds after it start from it, unless a later one is committed. So whoever
+    /// holds the last certified header knows them, however it came by it.
+    pub fn rest_on(&mut self, e: u32, seed: &[u8; 32]) {
+        if self.epoch.is_none_or(|epoch| epoch < e) {
+            self.committed = *seed;
+            self.epoch = Some(e);
+        }
+    }
+
     /// The epoch of the last committed seed.
     pub fn committed_epoch(&self) -> Option<u32> {
         self.epoch
@@ -65,6 +74,20 @@ mod tests {
         assert_eq!(seeds.at(0), Some(union_seed(&[1; 32], 0)));
         assert_eq!(seeds.at(900), Some(union_seed(&[1; 32], 900)));
         assert_eq!(seeds.committed_epoch(), None);
+    }
+
+    #[test]
+    fn old_nodes_and_newcomers_go_on_from_the_last_certified_header() {
+        let mut old = Seeds::genesis([1; 32]);
+        let third = old.at(3).unwrap();
+        old.rest_on(3, &third);
+        let mut new = Seeds::genesis([0; 32]);
+        new.rest_on(3, &third);
+        assert_eq!((old.at(4), old.at(9)), (new.at(4), new.at(9)));
+        old.commit(6, &[2; 32], &[3; 32]);
+        let sixth = old.at(6);
+        old.rest_on(5, &[9; 32]);
+        assert_eq!(old.at(6), sixth, "the past changes nothing");
     }
 
     #[test]

@@ -162,7 +162,8 @@ impl Pki {
         let view = view.map_or(Some(0), |view| view.checked_add(1));
         let view = view.map(|view| view_start(&self.params, next, view));
         let rounds = self.certify.rounds.values();
-        let asks = rounds.flat_map(|round| round.wanted.values().copied().chain(round.ask));
+        let asks =
+            rounds.flat_map(|round| round.wanted.values().map(|(at, _)| *at).chain(round.ask));
         let guard = epoch::guard(&self.params, next);
         view.into_iter()
             .filter(|at| *at < over)

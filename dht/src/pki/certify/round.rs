@@ -53,8 +53,8 @@ pub(super) struct Round {
     /// When to ask for a certificate, and how often that was done.
     pub(super) ask: Option<Moment>,
     pub(super) asked: u32,
-    /// Certificates of this epoch that a later header names and that we lack: when they may be asked for again.
-    pub(super) wanted: BTreeMap<[u8; 32], Moment>,
+    /// Certificates of this epoch that a later header names and that we lack: when they may be asked for again, and how often they were.
+    pub(super) wanted: BTreeMap<[u8; 32], (Moment, u32)>,
 }
 
 impl Round {

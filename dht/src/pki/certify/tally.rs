@@ -24,6 +24,8 @@ use ed25519_dalek::SigningKey;
 use mix::time::{Moment, Span};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Questions for a certificate that a header names, a tenth of a view apart; further ones come two views apart.
+const QUICK: u32 = 12;
 /// Doublings of the pause between questions for a certificate.
 const MAX_STEP: u32 = 6;
 
@@ -192,6 +194,7 @@ impl Pki {
         if self.store.is_open(epoch) {
             self.store.trust_seed(epoch, header.seed);
         }
+        self.store.rest_seed(epoch, &header.seed);
         let named = header.previous_certificate;
         if named == [0; 32] {
             return;
@@ -213,14 +216,19 @@ impl Pki {
     /// Asks for a certificate that a later header names, now and then.
     pub(super) fn ask_for_named(&mut self, epoch: u32, hash: [u8; 32], with: Option<NodeId>) {
         let now = self.now;
-        let again = now + Span::from_millis(self.params.view_ms).times(2);
         let wanted = &mut self.certify.round(epoch).wanted;
-        let known = wanted.get(&hash);
-        let due = known.is_none_or(|at| *at <= now);
-        if due && (known.is_some() || wanted.len() < crate::committee::MAX_CANDIDATES) {
-            wanted.insert(hash, again);
-            self.want_certificate(epoch, Some(hash), with);
+        let (at, asked) = wanted.get(&hash).copied().unwrap_or((now, 0));
+        if at > now || (asked == 0 && wanted.len() >= crate::committee::MAX_CANDIDATES) {
+            return;
         }
+        // Few hold it at first: those linked with the proposer. It spreads from neighbour to neighbour within a view.
+        let pause = match asked {
+            0..QUICK => (self.params.view_ms / 10).max(50),
+            _ => self.params.view_ms.saturating_mul(2),
+        };
+        let again = now + Span::from_millis(pause);
+        wanted.insert(hash, (again, asked.saturating_add(1)));
+        self.want_certificate(epoch, Some(hash), with.filter(|_| asked == 0));
     }
 
     fn certified_header(&self, epoch: u32) -> Option<Header> {

@@ -125,6 +125,20 @@ impl Store {
         }
     }
 
+    /// Header `epoch` is certified: what isn't committed after it starts from its seed.
+    pub(in crate::pki) fn rest_seed(&mut self, epoch: u32, seed: &[u8; 32]) {
+        let after = epoch.saturating_add(1);
+        let before = self.past.seed(after);
+        for kept in self.current.saturating_sub(1)..after {
+            let seed = self.past.seed(kept);
+            self.past.fixed.entry(kept).or_insert(seed);
+        }
+        self.past.seeds.rest_on(epoch, seed);
+        if self.past.seed(after) != before {
+            self.rebuild(after);
+        }
+    }
+
     /// Takes over what a certified header says of its seed: for whoever could not follow the seeds up to it.
     pub(in crate::pki) fn trust_seed(&mut self, epoch: u32, seed: [u8; 32]) {
         if self.past.seed(epoch) != seed {
