@@ -96,6 +96,7 @@ fn steps() -> Vec<Step> {
         let certified = last.map(|step| step.directory.clone());
         let basis = Basis::after(&params, e, certified, [], previous);
         let seed = seeds.at(e).unwrap();
+        seeds.rest_on(e, &seed);
         let set = (1..=NODES).map(|n| records(n, e));
         let directory = Arc::new(Directory::build_on(&params, e, seed, set, &basis));
         let candidates = match last {

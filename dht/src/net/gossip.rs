@@ -42,8 +42,8 @@ pub(super) fn behaviour(names: &Names) -> Result<Behaviour, String> {
         .validate_messages()
         .message_id_fn(|message| MessageId::from(&id(&message.data)[..20]))
         .flood_publish(false)
-        // Each message reaches a node about twice; with gossipsub's own mesh of six and its lazy pull, the PKI would cost ten times
-        // its records. What a thin mesh loses is found by reconciliation at the cut-off: SPEC.md §11.
+        // Each message reaches a node about twice; gossipsub's own mesh of six and its lazy pull cost several times as much. What a thin
+        // mesh loses is found by reconciliation at the cut-off: SPEC.md §11.
         .mesh_n(3)
         .mesh_n_low(2)
         .mesh_n_high(4)

@@ -149,6 +149,7 @@ pub static PAST: LazyLock<Past> = LazyLock::new(|| {
             .iter()
             .map(|n| (n.descriptor(0, 1), n.beat(e, 0)));
         let seed = seeds.at(e).expect("later than any before");
+        seeds.rest_on(e, &seed);
         let directory = Directory::build_on(&PARAMS, e, seed, records, &basis);
         if let Some(before) = before {
             seeds.commit(e + 1, &seed, &before.mix());
