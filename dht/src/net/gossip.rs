@@ -43,18 +43,19 @@ pub(super) fn behaviour(names: &Names) -> Result<Behaviour, String> {
         .message_id_fn(|message| MessageId::from(&id(&message.data)[..20]))
         .flood_publish(false)
         // Each message reaches a node about twice; gossipsub's own mesh of six and its lazy pull cost several times as much. What a thin
-        // mesh loses is found by reconciliation at the cut-off: SPEC.md §11.
+        // mesh loses is found by reconciliation at the cut-off: SPEC.md §11. One neighbour outside the mesh is told what there is, or
+        // what was published before meshes formed, or in one of two that never met, would wait until then.
         .mesh_n(3)
         .mesh_n_low(2)
         .mesh_n_high(4)
         .mesh_outbound_min(1)
-        .gossip_lazy(0)
+        .gossip_lazy(1)
         .gossip_factor(0.0)
         .max_transmit_size(MAX_BUNDLE + 1_024)
         .heartbeat_interval(Duration::from_millis(700))
         .heartbeat_initial_delay(Duration::from_millis(300))
         .history_length(10)
-        .history_gossip(5)
+        .history_gossip(3)
         .duplicate_cache_time(Duration::from_secs(300))
         .connection_handler_queue_len(256)
         .build()

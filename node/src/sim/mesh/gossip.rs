@@ -53,9 +53,9 @@ impl Gossip {
             mesh: 3,
             low: 2,
             high: 4,
-            lazy: 0,
+            lazy: 1,
             factor: 0.0,
-            windows: 5,
+            windows: 3,
         }
     }
 }
