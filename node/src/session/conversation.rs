@@ -214,7 +214,7 @@ impl Conversation {
 
     /// The certified root of an epoch, or `None` where this node holds no certificate for the
     /// directory it uses. Frames carry a keyed check of the latest epoch's; the peer's checks are
-    /// compared with those of the last [`MAX_ROOTS`]. What was certified once stays so.
+    /// compared with those of the last eight. What was certified once stays so.
     pub fn set_root(&mut self, epoch: u32, root: Option<[u8; 32]>) {
         match self.roots.iter_mut().find(|(known, _)| *known == epoch) {
             Some((_, known)) => *known = root.or(*known),

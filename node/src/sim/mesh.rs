@@ -1,9 +1,9 @@
-//! A mesh of PKI state machines in virtual time, without packets: a thousand nodes over many epochs in minutes.
+//! A mesh of PKI state machines in virtual time, without packets: hundreds of nodes over many epochs.
 //!
 //! Each node is the production [`Pki`] with what a node's core does around it: keys, beats and descriptors in time, duties that are
 //! durable before they are said, a restart from what is on disk. What carries their bytes is a model, and every room says of
-//! what: [`gossip`] (gossipsub), [`lookup`] (Kademlia), [`sync`] (requests between neighbours), [`life`] (who is there, linked with
-//! whom). [`tally`] counts bytes, [`hostile`] are nodes that break the rules.
+//! what: `gossip` (gossipsub), `lookup` (Kademlia), `sync` (requests between neighbours), `life` (who is there, linked with
+//! whom). `tally` counts bytes, `hostile` are nodes that break the rules.
 //!
 //! Everything follows from one seed. Nodes share a memory of checked signatures and of built directories
 //! ([`dht::checks`]): it changes nothing but time.
