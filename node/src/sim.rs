@@ -9,6 +9,7 @@
 //! of randomness), [`scenario`] (what can be run by name).
 
 pub mod adversary;
+mod agenda;
 pub mod crowd;
 pub mod disk;
 pub mod link;

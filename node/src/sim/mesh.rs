@@ -31,12 +31,13 @@ mod queue;
 mod sync;
 mod tally;
 
+use super::agenda::Agenda;
 pub use gossip::Gossip;
 pub use life::Churn;
 use lookup::Pages;
 use peer::Peer;
 pub use peer::Role;
-use queue::{Event, Life, Queue};
+use queue::{Event, Life};
 pub use tally::{Kind, Raw, Traffic};
 
 /// Records remembered as verified.
@@ -99,7 +100,7 @@ pub struct Mesh {
     config: MeshConfig,
     network: NetworkId,
     now: Moment,
-    queue: Queue,
+    queue: Agenda<Event>,
     peers: Vec<Peer>,
     by_short: BTreeMap<ShortId, u32>,
     by_node: BTreeMap<dht::NodeId, u32>,
@@ -148,7 +149,7 @@ impl Mesh {
         let mut mesh = Self {
             network: config.params.id(),
             now: epoch::start_of(&config.params, 0),
-            queue: Queue::default(),
+            queue: Agenda::default(),
             peers: Vec::new(),
             by_short: BTreeMap::new(),
             by_node: BTreeMap::new(),

@@ -29,8 +29,9 @@ use mix::time::{Moment, Span};
 use rand_chacha::ChaCha20Rng;
 
 use self::node::SimNode;
-use self::queue::{Happening, Life, Queue};
+use self::queue::{Happening, Life};
 pub use self::users::Letter;
+use super::agenda::Agenda;
 use crate::config::Profile;
 use crate::error::Error;
 use crate::sim::link::LinkModel;
@@ -91,7 +92,7 @@ impl WorldConfig {
 pub struct World {
     config: WorldConfig,
     now: Moment,
-    queue: Queue,
+    queue: Agenda<Happening>,
     nodes: Vec<SimNode>,
     index: BTreeMap<NodeId, usize>,
     metrics: Metrics,
@@ -128,7 +129,7 @@ impl World {
         Self {
             now: Moment::from_millis(config.params.genesis_ms),
             config,
-            queue: Queue::default(),
+            queue: Agenda::default(),
             nodes,
             index: BTreeMap::new(),
             metrics: Metrics::default(),

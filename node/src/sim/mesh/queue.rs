@@ -1,11 +1,10 @@
-//! What is going to happen, in order of time; what is due at one moment in the order in which it was planned.
+//! What can happen in a mesh. What is due at one moment happens in the order in which it was planned.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use dht::OwnRecord;
-use mix::time::Moment;
+
+use crate::sim::agenda::Ranked;
 
 /// One life of one node: what was meant for an earlier life never reaches a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,52 +58,4 @@ pub(super) enum Event {
     Join(u32),
 }
 
-#[derive(Debug)]
-struct Planned {
-    at: Moment,
-    number: u64,
-    what: Event,
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Planned {}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Planned {
-    /// Earliest first in a heap that gives the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Planned>,
-    planned: u64,
-}
-
-impl Queue {
-    pub(super) fn plan(&mut self, at: Moment, what: Event) {
-        self.planned += 1;
-        let number = self.planned;
-        self.heap.push(Planned { at, number, what });
-    }
-
-    /// What happens next, unless it is after `end`.
-    pub(super) fn next(&mut self, end: Moment) -> Option<(Moment, Event)> {
-        if self.heap.peek()?.at > end {
-            return None;
-        }
-        self.heap.pop().map(|planned| (planned.at, planned.what))
-    }
-}
+impl Ranked for Event {}

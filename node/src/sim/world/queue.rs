@@ -1,14 +1,9 @@
-//! What is going to happen, in order of time. Things due at one moment happen in the order of the nodes they happen to, and
-//! to one node in the order in which they were planned: a run depends neither on a heap's whims nor on which of several nodes
-//! was busy before.
+//! What can happen in a world. What is due at one moment happens in the order of the nodes it happens to.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use mix::time::Moment;
-
 use crate::sim::adversary::Frame;
+use crate::sim::agenda::Ranked;
 
 /// One life of one node: what was meant for an earlier life never reaches a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +68,9 @@ pub(super) enum Happening {
     Lost { to: Life, peer: usize },
 }
 
-impl Happening {
-    /// The node it happens to.
-    fn node(&self) -> usize {
+impl Ranked for Happening {
+    /// The node it happens to: which of several was busy before makes no difference.
+    fn rank(&self) -> usize {
         match self {
             Self::Wake(life) | Self::Durable(life) => life.node,
             Self::Inject { to, .. } => *to,
@@ -88,81 +83,5 @@ impl Happening {
             | Self::Answer { to, .. }
             | Self::Lost { to, .. } => to.node,
         }
-    }
-}
-
-#[derive(Debug)]
-struct Planned {
-    at: Moment,
-    node: usize,
-    number: u64,
-    what: Happening,
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Planned {}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Planned {
-    /// Earliest first in a heap that gives the greatest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |one: &Self| (one.at, one.node, one.number);
-        key(other).cmp(&key(self))
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Planned>,
-    planned: u64,
-}
-
-impl Queue {
-    pub(super) fn plan(&mut self, at: Moment, what: Happening) {
-        self.planned += 1;
-        self.heap.push(Planned {
-            at,
-            node: what.node(),
-            number: self.planned,
-            what,
-        });
-    }
-
-    /// What happens next, unless it is after `end`.
-    pub(super) fn next(&mut self, end: Moment) -> Option<(Moment, Happening)> {
-        if self.heap.peek()?.at > end {
-            return None;
-        }
-        self.heap.pop().map(|planned| (planned.at, planned.what))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    #[test]
-    fn time_first_then_the_order_of_nodes() {
-        let mut queue = Queue::default();
-        for (at, node) in [(5, 2), (3, 1), (5, 0), (3, 3), (9, 4)] {
-            queue.plan(Moment(at), Happening::Wake(Life { node, number: 0 }));
-        }
-        let mut order = Vec::new();
-        while let Some((at, Happening::Wake(life))) = queue.next(Moment(5)) {
-            order.push((at.0, life.node));
-        }
-        assert_eq!(order, [(3, 1), (3, 3), (5, 0), (5, 2)]);
-        assert!(queue.next(Moment(9)).is_some());
     }
 }
